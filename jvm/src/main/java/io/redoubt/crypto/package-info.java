@@ -1,0 +1,2 @@
+/** Pure cryptography and encodings: field lists, headers, bodies, key slots. No input or output, no keys of its own. */
+package io.redoubt.crypto;

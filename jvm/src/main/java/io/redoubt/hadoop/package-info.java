@@ -1,0 +1,2 @@
+/** Hadoop's compression codec, through which unmodified programs read and write sealed files. */
+package io.redoubt.hadoop;

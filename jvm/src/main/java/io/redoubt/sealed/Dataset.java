@@ -1,0 +1,176 @@
+package io.redoubt.sealed;
+
+import io.redoubt.ErrorCode;
+import io.redoubt.RedoubtException;
+import io.redoubt.crypto.BodyGeometry;
+import io.redoubt.crypto.Header;
+import io.redoubt.keys.DataKey;
+import io.redoubt.keys.EndpointClient;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.NavigableSet;
+import java.util.Optional;
+import java.util.UUID;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Path;
+
+/**
+ * A sealed dataset at its head commit ({@code docs/format.md}, "Dataset"), for readers that are given the path of a file: what
+ * the authenticated commit record says of it. Holds no key; whether the head is the newest commit ever made is not known here.
+ */
+public final class Dataset {
+    private static final int MAX_COMMIT_BYTES = 256 * 1024 * 1024;
+    private static final String MEDIA_TYPE = "application/vnd.redoubt.commit+json";
+
+    private final FileSystem fileSystem;
+    private final Path root;
+    private final CommitRecord commit;
+    private final String commitDigest;
+
+    private Dataset(FileSystem fileSystem, Path root, CommitRecord commit, String commitDigest) {
+        this.fileSystem = fileSystem;
+        this.root = root;
+        this.commit = commit;
+        this.commitDigest = commitDigest;
+    }
+
+    /** Returns the nearest ancestor of {@code file} that holds commit records, if there is one. */
+    public static Optional<Path> rootOf(FileSystem fileSystem, Path file) throws IOException {
+        for (Path folder = file.getParent(); folder != null; folder = folder.getParent()) {
+            if (fileSystem.exists(commits(folder))) {
+                return Optional.of(folder);
+            }
+        }
+        return Optional.empty();
+    }
+
+    /**
+     * Returns the dataset that {@code file} lies in, at its head commit; what was read of it is kept in this JVM.
+     *
+     * @throws RedoubtException {@code sealed.no_commit}: the file lies in no dataset; or as {@link #open}
+     */
+    public static Dataset containing(FileSystem fileSystem, Path file, Configuration configuration) throws IOException {
+        Path root = rootOf(fileSystem, file)
+                .orElseThrow(() -> new RedoubtException(ErrorCode.NO_COMMIT, file + " lies in no sealed dataset"));
+        return DatasetCache.get(fileSystem, root, configuration);
+    }
+
+    /**
+     * Reads the head commit of the dataset at {@code root}, with keys from the job's key endpoint.
+     *
+     * @throws RedoubtException {@code sealed.*}: no commit, or one that is not authentic; {@code key.*}, {@code endpoint.*}
+     */
+    public static Dataset open(FileSystem fileSystem, Path root, Configuration configuration) throws IOException {
+        Path commits = commits(root);
+        NavigableSet<Long> numbers = NumberedFiles.list(fileSystem, commits);
+        if (numbers.isEmpty()) {
+            throw new RedoubtException(ErrorCode.NO_COMMIT, root + " holds no commit record");
+        }
+        long head = numbers.last();
+        if (numbers.first() != 1 || numbers.size() != head) {
+            throw new RedoubtException(ErrorCode.COMMIT_INVALID, "a commit record before " + head + " of " + root + " is missing");
+        }
+        byte[] file = NumberedFiles.read(fileSystem, NumberedFiles.path(commits, head), MAX_COMMIT_BYTES);
+        CommitRecord commit = CommitCodec.decode(decrypt(fileSystem, root, head, file, configuration));
+        Header header = header(file);
+        if (commit.number() != head
+                || !commit.id().equals(header.commitId())
+                || !commit.dataset().equals(header.datasetId())) {
+            throw new RedoubtException(ErrorCode.COMMIT_INVALID, "commit record " + head + " contradicts its header");
+        }
+        return new Dataset(fileSystem, root, commit, "sha256:" + HexFormat.of().formatHex(sha256(file)));
+    }
+
+    /** The folder of the dataset. */
+    public Path root() {
+        return root;
+    }
+
+    /** The head commit. */
+    public CommitRecord commit() {
+        return commit;
+    }
+
+    /** The head's commit digest, {@code sha256:<hex>}, to compare with the one that the writer published. */
+    public String commitDigest() {
+        return commitDigest;
+    }
+
+    /** Returns the name of a file below the root. */
+    public String nameOf(Path file) {
+        String base = Path.getPathWithoutSchemeAndAuthority(root).toUri().getPath();
+        String path = Path.getPathWithoutSchemeAndAuthority(file).toUri().getPath();
+        if (!path.startsWith(base.endsWith("/") ? base : base + "/")) {
+            throw new IllegalArgumentException(file + " does not lie below " + root);
+        }
+        return path.substring(base.endsWith("/") ? base.length() : base.length() + 1);
+    }
+
+    /**
+     * Returns what the head commit lists about a file below the root.
+     *
+     * @throws RedoubtException {@code sealed.part_unlisted}: it lists nothing
+     */
+    public Part part(Path file) throws RedoubtException {
+        String name = nameOf(file);
+        return commit.part(name)
+                .orElseThrow(() -> new RedoubtException(
+                        ErrorCode.PART_UNLISTED, name + " is not listed in commit " + commit.number() + " of " + root));
+    }
+
+    /** Returns a data key of this dataset, unwrapped by the job's key endpoint. */
+    public DataKey key(UUID dataKey, Configuration configuration) throws IOException {
+        return key(fileSystem, root, commit.dataset(), dataKey, configuration);
+    }
+
+    private static DataKey key(FileSystem fileSystem, Path root, UUID dataset, UUID dataKey, Configuration configuration)
+            throws IOException {
+        return EndpointClient.of(configuration)
+                .unwrap(new KeyFiles(fileSystem, root).read(dataKey).expect(dataset, dataKey));
+    }
+
+    static Path commits(Path root) {
+        return new Path(root, "_commits");
+    }
+
+    private static byte[] decrypt(FileSystem fileSystem, Path root, long number, byte[] file, Configuration configuration)
+            throws IOException {
+        Header header = header(file);
+        byte[] context = header.encode();
+        String name = "_commits/" + NumberedFiles.path(root, number).getName();
+        Header expected = new Header(
+                Header.Purpose.COMMIT, header.dataKeyId(), header.datasetId(), header.commitId(), name, MEDIA_TYPE);
+        if (!header.equals(expected)) {
+            throw new RedoubtException(ErrorCode.IDENTITY_MISMATCH, name + " of " + root + " is another file");
+        }
+        byte[] prefix = Arrays.copyOfRange(file, context.length, Math.min(file.length, context.length + BodyGeometry.PREFIX));
+        DataKey key = key(fileSystem, root, header.datasetId(), header.dataKeyId(), configuration);
+        BodyGeometry geometry = BodyGeometry.of(file.length - context.length);
+        int body = context.length + BodyGeometry.PREFIX;
+        ChunkReader chunks = new ChunkReader(
+                new ByteArrayInputStream(file, body, file.length - body),
+                key.openBody(context, prefix),
+                context.length,
+                Optional.of(geometry));
+        byte[] plaintext = new byte[Math.toIntExact(geometry.plaintextLength())];
+        chunks.read(Math.toIntExact(geometry.chunkCount()), plaintext);
+        return plaintext;
+    }
+
+    private static Header header(byte[] file) throws RedoubtException {
+        return Header.parse(Arrays.copyOf(file, Math.min(file.length, Header.lengthOf(file))));
+    }
+
+    private static byte[] sha256(byte[] data) {
+        try {
+            return MessageDigest.getInstance("SHA-256").digest(data);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("this Java runtime lacks SHA-256", e);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""The side that runs beside the program: the key endpoint and its client."""

@@ -1,0 +1,223 @@
+"""The key endpoint: gives data keys to the processes of one job, over a socket that only this job's user can reach.
+
+Transport and checks are those of ``docs/endpoint.md``: a unix socket in a 0700 folder with the peer's user compared, or
+TLS 1.3 on loopback with a certificate made for this job and a token. Unwrapped keys are cached in memory, bounded, and
+are gone when the endpoint closes. What stands behind it is any :class:`redoubt.keys.provider.KeySource`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import secrets
+import shutil
+import socket
+import socketserver
+import ssl
+import struct
+import tempfile
+import threading
+from enum import StrEnum
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any, Self
+
+from redoubt.agent.certificate import job_certificate
+from redoubt.errors import EndpointError, EndpointRefused, ExitStatus, RedoubtError
+from redoubt.keys.cache import CachingKeySource
+from redoubt.keys.provider import KeySource
+from redoubt.limits import ENDPOINT_TIMEOUT_SECONDS, MAX_ENDPOINT_REQUEST_BYTES
+from redoubt.protocol.endpoint import (
+    API_NAME,
+    API_VERSION,
+    ENDPOINT_FILE,
+    ERROR_URN,
+    DataKeyRequest,
+    UnwrapRequest,
+    encode_data_key,
+    encode_keys,
+)
+
+_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+
+class Transport(StrEnum):
+    """How clients reach the endpoint."""
+
+    UNIX = "unix"
+    TLS = "tls"
+
+
+class KeyEndpoint:
+    """A running key endpoint. ``folder`` is what clients are told; :meth:`close` ends it and removes the folder."""
+
+    def __init__(self, keys: KeySource, *, transport: Transport = Transport.UNIX, parent: Path | None = None) -> None:
+        self._keys = CachingKeySource(keys)
+        self.folder = Path(tempfile.mkdtemp(prefix="redoubt-", dir=parent or _runtime_folder()))
+        self._server: _UnixServer | _TlsServer
+        try:
+            if transport is Transport.UNIX:
+                self._server = _UnixServer(self.folder / "endpoint.sock", self._keys)
+                description: dict[str, Any] = {"socket": "endpoint.sock"}
+            else:
+                self._server, description = _tls_server(self.folder, self._keys)
+            _write_private(
+                self.folder / ENDPOINT_FILE,
+                json.dumps({"version": API_VERSION, "transport": transport.value, **description}).encode(),
+            )
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        self._thread = threading.Thread(target=self._server.serve_forever, name="redoubt-endpoint", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving, forget every key, remove the folder. May be called twice."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._keys.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection: the three calls of API version 1."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = API_NAME
+    sys_version = ""
+    timeout = ENDPOINT_TIMEOUT_SECONDS
+    server: _UnixServer | _TlsServer
+
+    def do_GET(self) -> None:  # noqa: N802  (http.server's name)
+        self._answer(b"", {"/v1/health": lambda _: json.dumps({"api": API_NAME, "version": API_VERSION}).encode()})
+
+    def do_POST(self) -> None:  # noqa: N802  (http.server's name)
+        try:
+            body = self._body()
+        except EndpointError as error:
+            self.close_connection = True
+            self._problem(error)
+            return
+        self._answer(body, {"/v1/unwrap": self._unwrap, "/v1/data-keys": self._data_key})
+
+    def _answer(self, body: bytes, calls: dict[str, Any]) -> None:
+        try:
+            self.server.authorise(self)
+            call = calls.get(self.path)
+            if call is None:
+                raise EndpointError("there is no such call in version 1 of the key endpoint")
+            self._send(HTTPStatus.OK, "application/json", call(body))
+        except RedoubtError as error:
+            self._problem(error)
+        except Exception:  # noqa: BLE001  (a client must get an answer, and never our internals)
+            self._problem(EndpointError("the key endpoint failed internally"))
+
+    def _unwrap(self, body: bytes) -> bytes:
+        return encode_keys(self.server.keys.unwrap(UnwrapRequest.decode(body).records))
+
+    def _data_key(self, body: bytes) -> bytes:
+        request = DataKeyRequest.decode(body)
+        return encode_data_key(*self.server.keys.new_data_key(request.key, request.context))
+
+    def _body(self) -> bytes:
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdecimal()) or "Transfer-Encoding" in self.headers:
+            raise EndpointError("the request states no length")
+        if int(length) > MAX_ENDPOINT_REQUEST_BYTES:
+            raise EndpointError(f"a request has at most {MAX_ENDPOINT_REQUEST_BYTES} bytes")
+        return self.rfile.read(int(length))
+
+    def _problem(self, error: RedoubtError) -> None:
+        status = HTTPStatus.FORBIDDEN if error.exit_status is ExitStatus.REFUSED else HTTPStatus.BAD_REQUEST
+        problem = {"type": ERROR_URN + error.code, "title": error.cause, "status": status.value, "detail": error.what}
+        self._send(status, "application/problem+json", json.dumps(problem).encode())
+
+    def _send(self, status: HTTPStatus, media_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: requests name datasets, and the audit trail is the broker's (issue B)."""
+
+
+class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, path: Path, keys: CachingKeySource) -> None:
+        self.keys = keys
+        super().__init__(str(path), _Handler)
+        path.chmod(0o600)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Drop connections of other users before a byte of theirs is read (socketserver's hook, hence the bool)."""
+        raw = request.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        return bool(_PEER.unpack(raw)[1] == os.getuid())
+
+    def authorise(self, handler: _Handler) -> None:
+        """The peer was checked when it connected."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away in mid-request is no event."""
+
+
+class _TlsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, context: ssl.SSLContext, token: str, keys: CachingKeySource) -> None:
+        self.keys = keys
+        self._context = context
+        self._token = token
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection; the handshake happens in the handler's thread, so a slow peer blocks nobody."""
+        connection, address = super().get_request()
+        connection.settimeout(ENDPOINT_TIMEOUT_SECONDS)
+        return self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
+
+    def authorise(self, handler: _Handler) -> None:
+        """Compare the bearer token in constant time; raises EndpointRefused."""
+        sent = handler.headers.get("Authorization", "")
+        if not hmac.compare_digest(sent.encode(), f"Bearer {self._token}".encode()):
+            raise EndpointRefused("the request does not carry this job's token")
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that fails the handshake or goes away is no event."""
+
+
+def _tls_server(folder: Path, keys: CachingKeySource) -> tuple[_TlsServer, dict[str, Any]]:
+    certificate = job_certificate()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    certificate.load_into(context)
+    token = secrets.token_urlsafe(32)
+    server = _TlsServer(context, token, keys)
+    _write_private(folder / "certificate.pem", certificate.pem)
+    _write_private(folder / "token", token.encode())
+    return server, {"port": server.server_address[1], "certificate": "certificate.pem", "token": "token"}
+
+
+def _runtime_folder() -> str | None:
+    """Prefer the user's own tmpfs; socket paths are limited to 108 bytes, so deep TMPDIRs are avoided."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return runtime if runtime and Path(runtime).is_dir() and os.access(runtime, os.W_OK) else None
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

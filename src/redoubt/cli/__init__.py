@@ -1,0 +1,1 @@
+"""The `redoubt` command: one small module a command group."""

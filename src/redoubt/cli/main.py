@@ -1,0 +1,168 @@
+"""The ``redoubt`` command: its groups, and what its errors look like.
+
+A :class:`RedoubtError` is explained in three lines on stderr and becomes its exit status; a usage error is one of
+them. Anything else is a fault of Redoubt and becomes one line that names where it happened, without the error's text,
+which could carry data; ``--debug`` or ``REDOUBT_DEBUG=1`` shows the traceback.
+
+Command groups are loaded when they are named: a new one is one line in :data:`COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from redoubt import __version__
+from redoubt.cli.output import Output
+from redoubt.cli.session import (
+    DebugOption,
+    JsonOption,
+    PassphraseDescriptorOption,
+    PassphraseFileOption,
+    SharedOptions,
+)
+from redoubt.errors import ExitStatus, RedoubtError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context
+
+#: Command or group → the module whose ``app`` it is. Heavy imports belong inside the commands' functions.
+COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "init": "redoubt.cli.init",
+        "keys": "redoubt.cli.keys",
+    }
+)
+
+
+class _LazyGroup(TyperGroup):
+    def list_commands(self, ctx: Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        if cmd_name not in self.commands and cmd_name in COMMANDS:
+            loaded = get_command(importlib.import_module(COMMANDS[cmd_name]).app)
+            loaded.name = cmd_name
+            self.commands[cmd_name] = loaded
+        return self.commands.get(cmd_name)
+
+
+app = typer.Typer(
+    name="redoubt",
+    cls=_LazyGroup,
+    help="Run unmodified Spark, Python and ML programs on machines you do not trust.",
+    epilog="Example: redoubt init && redoubt seal data/ sealed/ && redoubt verify sealed/",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"redoubt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _shared(
+    context: typer.Context,
+    *,
+    workspace: Annotated[
+        Path | None,
+        typer.Option("--workspace", metavar="DIR", envvar="REDOUBT_WORKSPACE", help="The workspace."),
+    ] = None,
+    json: JsonOption = False,
+    passphrase_file: PassphraseFileOption = None,
+    passphrase_fd: PassphraseDescriptorOption = None,
+    debug: DebugOption = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    context.obj = SharedOptions(workspace, json, passphrase_file, passphrase_fd, debug)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line *arguments* (default: the process's) and return the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    output = Output(json=_has_flag(given, "--json"))
+    debug = _has_flag(given, "--debug") or os.environ.get("REDOUBT_DEBUG", "") not in ("", "0")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+        return ExitStatus.BROKEN_PIPE
+    except (KeyboardInterrupt, typer.Abort):
+        output.say("redoubt: interrupted")
+        return ExitStatus.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the outermost frame: nothing may end in a raw traceback
+        if debug:
+            traceback.print_exc()
+        try:
+            status = _report(output, error)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _silence_stdout()
+            return ExitStatus.BROKEN_PIPE
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    root = get_command(app)
+    if "_REDOUBT_COMPLETE" in os.environ:
+        root.main(prog_name="redoubt")  # the shell asks for completions: typer answers and exits
+    # Not `root.main(...)`: it would answer some errors itself, each in its own way.
+    try:
+        with root.make_context("redoubt", arguments or ["--help"]) as context:
+            root.invoke(context)
+    except typer.Exit as finished:
+        return finished.exit_code
+    return ExitStatus.OK
+
+
+def _report(output: Output, error: Exception) -> int:
+    """Print *error* and return the exit status for it."""
+    if isinstance(error, typer.TyperException):
+        context: Any = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "redoubt"
+        error = UsageError(error.format_message(), hint=f"See `{path} --help` for the arguments and an example.")
+    elif isinstance(error, OSError):
+        error = StorageError(str(error))
+    if isinstance(error, RedoubtError):
+        output.error(error)
+        return error.exit_status
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "an unknown place"
+    what = f"internal error: {type(error).__name__} in {where}"
+    next_step = "Run it again with --debug and report the traceback."
+    output.failure(
+        code="internal", what=what, cause="A fault of Redoubt.", next_step=next_step, text=f"{what}. {next_step}"
+    )
+    return ExitStatus.INTERNAL
+
+
+def _has_flag(arguments: list[str], flag: str) -> bool:
+    return flag in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
+
+
+def _silence_stdout() -> None:
+    # The interpreter flushes stdout once more on its way out, and would complain about the pipe.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

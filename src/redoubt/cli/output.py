@@ -1,0 +1,82 @@
+"""What the command prints: results on stdout, talk on stderr.
+
+With ``--json`` stdout carries exactly one JSON object, be it the result or the error. Tables are drawn by Rich only on
+a terminal; elsewhere they are tab-separated lines with a header. Nothing but a terminal ever gets a colour, and no
+control character of a file name or error reaches one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+from redoubt.errors import RedoubtError
+
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+
+
+class Output:
+    """The two streams of one command."""
+
+    def __init__(self, *, json: bool) -> None:
+        self.json = json
+
+    def result(self, data: Mapping[str, Json], *, text: str = "") -> None:
+        """Print the result of the command: *data* with ``--json``, else *text* unless it is empty."""
+        if self.json:
+            print(json.dumps(data))
+        elif text:
+            print(printable(text))
+
+    def table(self, data: Mapping[str, Json], *, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Print a result that is a table: *data* with ``--json``, else *rows* under *columns*."""
+        if self.json:
+            self.result(data)
+            return
+        cells = [[printable(str(cell), keep="") for cell in row] for row in rows]
+        if not is_terminal(sys.stdout):
+            for line in (list(columns), *cells):
+                print("\t".join(line))
+            return
+        from rich import box  # Rich costs a tenth of a second, which only a table on a terminal is worth
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*columns, box=box.SIMPLE_HEAD)
+        for line in cells:
+            table.add_row(*line)
+        Console(markup=False, highlight=False, emoji=False).print(table)
+
+    def say(self, text: str) -> None:
+        """Tell the person at the terminal something that is not the result."""
+        print(printable(text), file=sys.stderr)
+
+    def error(self, error: RedoubtError) -> None:
+        """Explain *error* on stderr, and with ``--json`` also as the one object on stdout."""
+        self.failure(
+            code=error.code,
+            what=error.what,
+            cause=error.cause,
+            next_step=error.hint or error.next_step,
+            text=error.explain(),
+        )
+
+    def failure(self, *, code: str, what: str, cause: str, next_step: str, text: str) -> None:
+        """Print a failure as :meth:`error` does, from its parts."""
+        self.say(f"redoubt: {text}")
+        if self.json:
+            print(json.dumps({"error": {"code": code, "what": what, "cause": cause, "next": next_step}}))
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether a person reads *stream*, and colours and moving bars are welcome."""
+    return stream.isatty()
+
+
+def printable(text: str, *, keep: str = "\n") -> str:
+    """Return *text* with every control or undecodable character but those in *keep* as a backslash escape."""
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode() for char in text
+    )

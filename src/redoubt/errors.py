@@ -1,0 +1,506 @@
+"""The one exception tree of Redoubt.
+
+Every error a user can meet is a class here, with a stable ``code`` (dotted, lower case, never reused), an exit
+status, a standing explanation (``cause``) and a next step. ``docs/errors.md`` is generated from this tree and compared
+with it by a test; the Java classes in ``jvm/`` print the same codes in square brackets.
+
+Families are cut by who can act on them::
+
+    RedoubtError
+    ├── UsageError            the caller: a wrong argument, a missing file
+    ├── WorkspaceError        the operator: the workspace or its configuration
+    ├── KeyError_             the key owner: names, versions, states, contexts
+    ├── SealedError           the data: what is not authentic, not complete or not what was expected
+    ├── StorageError          the file system or object store
+    ├── EndpointError         the key endpoint between an engine and its agent
+    ├── SparkError            Spark: what it lacks, or what it cannot do with sealed data
+    └── WorkloadError         the runnable programs
+
+Rules: text names what failed and never contains key material or cell values; ``verify`` functions raise one of these
+or return the verified value, never a bool.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class RedoubtWarning(UserWarning):
+    """Something is weaker than the default, by the caller's explicit choice."""
+
+
+class ExitStatus(IntEnum):
+    """Exit statuses of the ``redoubt`` command (``docs/cli.md``)."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    REFUSED = 3
+    KEY = 4
+    STORAGE = 5
+    CONFLICT = 6
+    ENVIRONMENT = 7
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+class RedoubtError(Exception):
+    """Base of every error that Redoubt raises on purpose.
+
+    ``str(error)`` is one line of what failed; :meth:`explain` adds why it can happen and what to do next.
+    """
+
+    code: ClassVar[str] = "redoubt"
+    exit_status: ClassVar[ExitStatus] = ExitStatus.INTERNAL
+    cause: ClassVar[str] = "An error of Redoubt."
+    next_step: ClassVar[str] = "Report it with the command you ran."
+
+    def __init__(self, what: str, *, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {self.what}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Spark pickles exceptions of its Python workers; keyword-only arguments need help to survive that.
+        return (_rebuild, (type(self), self.what, self.hint))
+
+    def explain(self) -> str:
+        """Return what failed, why that happens and what to do next, as three lines of text."""
+        return f"{self}\nWhy: {self.cause}\nNext: {self.hint or self.next_step}"
+
+
+def _rebuild(cls: type[RedoubtError], what: str, hint: str | None) -> RedoubtError:
+    return cls(what, hint=hint)
+
+
+# --- usage ------------------------------------------------------------------------------------------------------------
+class UsageError(RedoubtError):
+    """The caller asked for something that cannot be done as asked."""
+
+    code = "usage.invalid"
+    exit_status = ExitStatus.USAGE
+    cause = "An argument is missing, malformed or contradicts another one."
+    next_step = "See `redoubt COMMAND --help` for the arguments and an example."
+
+
+class NotFound(UsageError):
+    """A file, folder or pattern names nothing."""
+
+    code = "usage.not_found"
+    cause = "No file, folder or dataset exists under the given name."
+    next_step = "Check the spelling and the working directory."
+
+
+class AlreadyExists(UsageError):
+    """The destination exists and would be overwritten."""
+
+    code = "usage.exists"
+    cause = "The destination exists; Redoubt overwrites only when told to."
+    next_step = "Choose another destination, or pass --force (files) or --mode overwrite|append (datasets)."
+
+
+# --- workspace --------------------------------------------------------------------------------------------------------
+class WorkspaceError(RedoubtError):
+    """The workspace cannot be used."""
+
+    code = "workspace.invalid"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The workspace's configuration is not what this version of Redoubt writes."
+    next_step = "Run `redoubt doctor`; restore `.redoubt/` from your backup if it was edited."
+
+
+class WorkspaceMissing(WorkspaceError):
+    """No ``.redoubt`` folder was found from here upwards."""
+
+    code = "workspace.missing"
+    cause = "Keys live in a workspace, and none was found here or in a parent folder."
+    next_step = "Run `redoubt init` here, or pass --workspace DIR."
+
+
+class WorkspaceExists(WorkspaceError):
+    """``redoubt init`` was run where a workspace already is."""
+
+    code = "workspace.exists"
+    exit_status = ExitStatus.CONFLICT
+    cause = "A second init would replace the keys that existing data needs."
+    next_step = "Use the workspace as it is, or init another folder."
+
+
+class RootKeyError(WorkspaceError):
+    """The root key cannot be used: missing, wrong, or readable by others."""
+
+    code = "workspace.root_key"
+    cause = "The root key file must exist, be readable by its owner only (0600) and be the one the keystore was made with."
+    next_step = "Restore the key file and `chmod 600` it, or give the right passphrase."
+
+
+class KeystoreDamaged(WorkspaceError):
+    """The keystore is not what its writers leave: damaged, edited, or mixed with another one."""
+
+    code = "workspace.keystore"
+    exit_status = ExitStatus.REFUSED
+    cause = "`.redoubt/keystore.sqlite` was damaged or edited: an entry does not authenticate, or is impossible."
+    next_step = "Restore `.redoubt/` from a copy you trust; without it the data it protects cannot be read."
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+class KeyError_(RedoubtError):  # noqa: N801  (KeyError is a builtin)
+    """A primary key or data key cannot be used as asked."""
+
+    code = "key.invalid"
+    exit_status = ExitStatus.KEY
+    cause = "A key name or a wrapped key is malformed."
+    next_step = "Names look like `default`, `default.dev` or `key:main/default.dev`."
+
+
+class KeyUnknown(KeyError_):
+    """No such primary key or version."""
+
+    code = "key.unknown"
+    cause = "The provider that the key's namespace is mapped to holds no such key or version."
+    next_step = "List keys with `redoubt keys list`; create one with `redoubt keys create NAME`."
+
+
+class KeyExists(KeyError_):
+    """A primary key of that name exists."""
+
+    code = "key.exists"
+    cause = "Key names are never reused: data may still be wrapped under the old one."
+    next_step = "Choose another name, or rotate the existing key with `redoubt keys rotate NAME`."
+
+
+class KeyDisabled(KeyError_):
+    """The primary key (version) is disabled."""
+
+    code = "key.disabled"
+    cause = "The key's owner disabled it."
+    next_step = "Enable it with `redoubt keys enable NAME` if you own it."
+
+
+class KeyDestroyed(KeyError_):
+    """The primary key version was destroyed; what it wrapped is gone for ever."""
+
+    code = "key.destroyed"
+    cause = "The key version was destroyed, which cannot be undone."
+    next_step = "Use data that was re-wrapped to a newer version before the destruction."
+
+
+class KeyReferenced(KeyError_):
+    """A key version still wraps data keys."""
+
+    code = "key.referenced"
+    cause = "Destroying a key version makes every data key that it still wraps unreadable."
+    next_step = "Run `redoubt rewrap` on the datasets that `redoubt keys references NAME` lists, then try again."
+
+
+class WrapRefused(KeyError_):
+    """A wrapped key does not belong to this dataset, purpose, key or version."""
+
+    code = "key.context"
+    exit_status = ExitStatus.REFUSED
+    cause = "The wrapped key was changed, or was made for another dataset, purpose, key name or version."
+    next_step = "Restore the key file from the dataset it belongs to; verify the dataset with `redoubt verify`."
+
+
+class NamespaceUnmapped(KeyError_):
+    """The workspace maps the key's namespace to no provider."""
+
+    code = "key.namespace"
+    cause = "Key names resolve only through the namespaces that your workspace maps."
+    next_step = "Add the namespace to `.redoubt/config.toml`, or use the workspace that owns it."
+
+
+class WrapLimitReached(KeyError_):
+    """A key version has wrapped as many data keys as is safe."""
+
+    code = "key.wrap_limit"
+    cause = "AES-GCM with random nonces is safe for 2^32 wraps under one key version."
+    next_step = "Run `redoubt keys rotate NAME`; existing data stays readable."
+
+
+class AssuranceRefused(KeyError_):
+    """A key of this assurance class cannot live in this provider."""
+
+    code = "key.assurance"
+    exit_status = ExitStatus.REFUSED
+    cause = "Hardware-class keys never exist in a local or development provider, and a key's class never changes."
+    next_step = "Create the key with class dev, or map its namespace to a provider that may hold hardware keys."
+
+
+# --- sealed data ------------------------------------------------------------------------------------------------------
+class SealedError(RedoubtError):
+    """Sealed data is not what it must be; nothing of it was released."""
+
+    code = "sealed.invalid"
+    exit_status = ExitStatus.REFUSED
+    cause = "The sealed data is not authentic, not complete, or not what the reader expected."
+    next_step = "Run `redoubt verify PATH` to see every fault; restore the data from a copy you trust."
+
+
+class NotSealed(SealedError):
+    """The file is not a sealed file."""
+
+    code = "sealed.not_sealed"
+    cause = "The file does not start with the mark of a sealed file; it may be plaintext, or another format."
+    next_step = "Seal it with `redoubt seal SRC DST`, or read it as plain data."
+
+
+class FormatUnknown(SealedError):
+    """The sealed file was written in a format version that this reader does not know."""
+
+    code = "sealed.version"
+    cause = "The format version is newer than this reader, or the header was edited."
+    next_step = "Update Redoubt; if it is current, the file was changed."
+
+
+class HeaderInvalid(SealedError):
+    """A header or preamble is not in the one canonical encoding."""
+
+    code = "sealed.header"
+    cause = "The header was edited or damaged: it is not the canonical encoding of known fields."
+    next_step = "Restore the file from a copy you trust."
+
+
+class IdentityMismatch(SealedError):
+    """A sealed file is authentic perhaps, but another one than the reader expected."""
+
+    code = "sealed.identity"
+    cause = "The file belongs to another dataset, commit, part or purpose: it was moved, swapped or rolled back."
+    next_step = "Put the right file back in its place."
+
+
+class CommitmentMismatch(SealedError):
+    """The key commitment fails: wrong data key, or header or prefix was changed."""
+
+    code = "sealed.commitment"
+    cause = "The body was not encrypted under this data key with exactly this header."
+    next_step = "Check that the key is the right one; otherwise header or prefix were changed: restore the file."
+
+
+class ChunkTampered(SealedError):
+    """A chunk fails authentication."""
+
+    code = "sealed.chunk"
+    cause = "Bytes of the body were changed, or chunks were moved."
+    next_step = "Restore the file from a copy you trust."
+
+
+class Truncated(SealedError):
+    """The body ends too early, or has bytes after its end."""
+
+    code = "sealed.truncated"
+    cause = "The file was cut, extended, or not written to its end."
+    next_step = "Restore the file from a copy you trust, or write it again."
+
+
+class SlotDamaged(SealedError):
+    """A key slot of a standalone file is neither empty nor intact."""
+
+    code = "sealed.slot"
+    cause = "A re-wrap was interrupted by a power failure, or the key slot was edited."
+    next_step = "Run `redoubt rewrap FILE`: it repairs a damaged slot from the intact one."
+
+
+class CommitInvalid(SealedError):
+    """A commit record is malformed, or contradicts itself."""
+
+    code = "sealed.commit"
+    cause = "The commit record is not what a Redoubt writer writes, or its chain is broken."
+    next_step = "Restore `_commits/` from a copy you trust."
+
+
+class NoCommit(SealedError):
+    """The folder holds no commit record."""
+
+    code = "sealed.no_commit"
+    cause = "The folder is not a sealed dataset, or its first write did not finish."
+    next_step = "Write it again; for parts that a codec wrote, run `redoubt seal --adopt DIR` or read with loose."
+
+
+class PartMissing(SealedError):
+    """A part that the commit lists is not there."""
+
+    code = "sealed.part_missing"
+    cause = "A part was removed after the commit."
+    next_step = "Restore the part from a copy you trust."
+
+
+class PartChanged(SealedError):
+    """A part is not the one that the commit lists: length, prefix or digest differ."""
+
+    code = "sealed.part_changed"
+    cause = "A part was replaced, truncated, extended or rewritten after the commit."
+    next_step = "Restore the part from a copy you trust."
+
+
+class PartUnlisted(SealedError):
+    """A file of a sealed table is not listed in its commit."""
+
+    code = "sealed.part_unlisted"
+    cause = "A file was added beside the committed parts, or belongs to an older or unfinished write."
+    next_step = "Remove it (`redoubt gc PATH`), or adopt it with `redoubt seal --adopt DIR` if it is yours."
+
+
+class CommitUnexpected(SealedError):
+    """The dataset's head is another commit than the reader pinned."""
+
+    code = "sealed.commit_unexpected"
+    cause = "The dataset was rolled back, or written after the expected commit."
+    next_step = "Compare with the digest that the writer published; pass the current digest if the change is wanted."
+
+
+class CommitConflict(SealedError):
+    """Another writer committed first."""
+
+    code = "sealed.conflict"
+    exit_status = ExitStatus.CONFLICT
+    cause = "Two writers changed the dataset at once; exactly one won and nothing is mixed."
+    next_step = "Run the command again: it starts from the new state."
+
+
+class PlaintextRefused(SealedError):
+    """Plaintext was found, or asked for, where sealed data belongs."""
+
+    code = "sealed.plaintext"
+    cause = "A plaintext file stands among sealed parts, or a write without a key was asked for."
+    next_step = "Remove the plaintext file; name a key for the write."
+
+
+class KeyFileMissing(SealedError):
+    """No wrapped data key is found beside the data."""
+
+    code = "sealed.key_file"
+    cause = "The dataset's `_keys/` folder lacks the wrapped data key that a part or commit names."
+    next_step = "Restore `_keys/` from a copy: without it the data cannot be read."
+
+
+# --- storage ----------------------------------------------------------------------------------------------------------
+class StorageError(RedoubtError):
+    """The file system or object store failed."""
+
+    code = "storage.failed"
+    exit_status = ExitStatus.STORAGE
+    cause = "The file system or object store refused or failed an operation."
+    next_step = "Check free space, permissions, credentials and the network, then run the command again."
+
+
+class StorageUnsupported(StorageError):
+    """The location's kind is not supported, or its library is not installed."""
+
+    code = "storage.unsupported"
+    cause = "The location needs a library that is not installed, or a store without a needed operation."
+    next_step = 'Install the extra: `pip install "redoubt[s3]"`, or use a local path.'
+
+
+# --- key endpoint -----------------------------------------------------------------------------------------------------
+class EndpointError(RedoubtError):
+    """The key endpoint cannot serve a request."""
+
+    code = "endpoint.failed"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The key endpoint of this job answered with an error, or not in its protocol."
+    next_step = "Look at the job's log for the endpoint's own message."
+
+
+class EndpointUnreachable(EndpointError):
+    """No key endpoint answers."""
+
+    code = "endpoint.unreachable"
+    cause = "The job was started without `redoubt.spark.session`, or its driver has ended."
+    next_step = "Start the job through Redoubt, so that a key endpoint runs beside it."
+
+
+class EndpointRefused(EndpointError):
+    """The key endpoint refuses this peer or request."""
+
+    code = "endpoint.refused"
+    exit_status = ExitStatus.REFUSED
+    cause = "The peer's user, certificate or token is not this job's."
+    next_step = "Run the program as the user that started the endpoint."
+
+
+# --- spark ------------------------------------------------------------------------------------------------------------
+class SparkError(RedoubtError):
+    """Spark cannot do this with sealed data."""
+
+    code = "spark.failed"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "Spark or its Java runtime is not set up as sealed data needs it."
+    next_step = "Run `redoubt doctor`."
+
+
+class JavaMissing(SparkError):
+    """No usable Java runtime."""
+
+    code = "spark.java"
+    cause = "Spark 4 needs a Java runtime, version 17 or newer, with the module jdk.incubator.vector."
+    next_step = "Install one (Debian: openjdk-17-jre-headless) or set JAVA_HOME."
+
+
+class JarMissing(SparkError):
+    """Redoubt's own jar is not in the package."""
+
+    code = "spark.jar"
+    cause = "The package was installed from source without building `jvm/`."
+    next_step = "Run `make jar` in the source tree, or install the wheel."
+
+
+class OptionRefused(SparkError):
+    """A reader or writer option is not supported on sealed data."""
+
+    code = "spark.option"
+    exit_status = ExitStatus.USAGE
+    cause = "The option is unknown, contradicts another one, or cannot be honoured exactly."
+    next_step = "See docs/spark.md for the options of the sealed Data Source."
+
+
+class ModeRefused(SparkError):
+    """A write mode that the Data Source cannot offer."""
+
+    code = "spark.mode"
+    exit_status = ExitStatus.USAGE
+    cause = "Spark 4.3 passes only append and overwrite to Python Data Sources, and no partitionBy."
+    next_step = "Use `redoubt.spark.write(df, path, mode=...)`, which offers every mode."
+
+
+class RecordMalformed(SparkError):
+    """A record cannot be parsed and the mode is FAILFAST."""
+
+    code = "spark.record"
+    exit_status = ExitStatus.REFUSED
+    cause = "A record does not fit the schema, and mode FAILFAST was asked for."
+    next_step = "Read with mode PERMISSIVE and a corrupt-record column to see the record."
+
+
+# --- workloads --------------------------------------------------------------------------------------------------------
+class WorkloadError(RedoubtError):
+    """A workload cannot run, or its answer is wrong."""
+
+    code = "workload.failed"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The workload's generator, input or engine is missing or failed."
+    next_step = 'Install the extra: `pip install "redoubt[tpch]"`, and check the input path.'
+
+
+class AnswerMismatch(WorkloadError):
+    """A query's answer differs from the reference."""
+
+    code = "workload.answer"
+    exit_status = ExitStatus.REFUSED
+    cause = "The engine's answer on this data differs from the independent reference engine's."
+    next_step = "Verify the sealed data with `redoubt verify`, then report the query and the scale."
+
+
+def by_code() -> dict[str, type[RedoubtError]]:
+    """Return every error class by its code."""
+    found: dict[str, type[RedoubtError]] = {}
+    pending = [RedoubtError]
+    while pending:
+        cls = pending.pop()
+        found[cls.code] = cls
+        pending.extend(cls.__subclasses__())
+    return found

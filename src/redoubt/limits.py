@@ -1,0 +1,51 @@
+"""Every bound that Redoubt enforces, named, with its reason. Units stand in the names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- C2SP chunked encryption (c2sp.org/chunked-encryption) -------------------------------------------------------------
+CHUNK_PLAINTEXT_BYTES: Final = 16384
+CHUNK_TAG_BYTES: Final = 16
+CHUNK_CIPHERTEXT_BYTES: Final = CHUNK_PLAINTEXT_BYTES + CHUNK_TAG_BYTES
+BODY_SALT_BYTES: Final = 24
+BODY_COMMITMENT_BYTES: Final = 32
+BODY_PREFIX_BYTES: Final = BODY_SALT_BYTES + BODY_COMMITMENT_BYTES
+MAX_CHUNKS: Final = 2**38
+
+# --- keys --------------------------------------------------------------------------------------------------------------
+DATA_KEY_BYTES: Final = 32
+GCM_NONCE_BYTES: Final = 12
+#: NIST SP 800-38D 8.3: at most 2^32 invocations of AES-GCM with random nonces under one key.
+MAX_WRAPS_PER_KEY_VERSION: Final = 2**32
+MAX_KEY_NAME_BYTES: Final = 128
+MAX_WRAPPED_KEY_BYTES: Final = 1536
+#: A wrapped key with its names; fits one key slot.
+MAX_WRAPPED_RECORD_BYTES: Final = 1960
+MAX_KEY_BATCH: Final = 1024
+MAX_PASSPHRASE_BYTES: Final = 4096
+
+# --- sealed files ------------------------------------------------------------------------------------------------------
+MAX_HEADER_BYTES: Final = 2048
+MAX_PART_NAME_BYTES: Final = 1024
+MAX_MEDIA_TYPE_BYTES: Final = 127
+PREAMBLE_BYTES: Final = 8192
+SLOT_OFFSETS: Final = (4096, 6144)
+SLOT_BYTES: Final = 2048
+
+# --- datasets ----------------------------------------------------------------------------------------------------------
+MAX_PARTS: Final = 200_000
+MAX_COMMIT_BYTES: Final = 256 * 1024 * 1024
+MAX_COMMIT_NUMBER: Final = 10**8 - 1
+#: Writers retry a lost commit race this often before they report a conflict.
+COMMIT_ATTEMPTS: Final = 8
+MAX_KEY_GENERATION: Final = 10**8 - 1
+
+# --- key endpoint ------------------------------------------------------------------------------------------------------
+MAX_ENDPOINT_REQUEST_BYTES: Final = 4 * 1024 * 1024
+MAX_ENDPOINT_RESPONSE_BYTES: Final = 4 * 1024 * 1024
+ENDPOINT_TIMEOUT_SECONDS: Final = 30.0
+MAX_CACHED_DATA_KEYS: Final = 16384
+
+# --- configuration -----------------------------------------------------------------------------------------------------
+MAX_CONFIG_BYTES: Final = 1024 * 1024

@@ -1,0 +1,1 @@
+"""Messages that two Redoubt processes exchange; pure data, no I/O."""

@@ -1,0 +1,1 @@
+"""Sealed files and sealed datasets on local disks and object stores."""

@@ -1,0 +1,234 @@
+"""Sealed datasets: opening one at its head commit, and reading its parts.
+
+What a reader may rely on after :meth:`Dataset.open`: the head record is authentic under a data key that the key source
+released for this dataset, it lists every part, and each part opened through :meth:`Dataset.open_part` is exactly the
+listed one. What it may not rely on: that the head is the newest ever written. Whoever can delete the newest records
+rolls a dataset back; pass ``at_commit`` to pin a digest, else :attr:`Dataset.freshness` says that nothing vouches for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+from uuid import UUID
+
+from redoubt.errors import (
+    CommitInvalid,
+    CommitUnexpected,
+    IdentityMismatch,
+    NoCommit,
+    NotFound,
+    PartChanged,
+    PartMissing,
+    SealedError,
+)
+from redoubt.crypto import chunked
+from redoubt.keys.provider import KeySource
+from redoubt.keys.types import DataKey
+from redoubt.limits import MAX_COMMIT_BYTES, MAX_COMMIT_NUMBER, MAX_HEADER_BYTES
+from redoubt.sealed import keyfiles
+from redoubt.sealed.body import SealedReader, open_body
+from redoubt.sealed.commit import Commit, Part, PartKind, commit_name, digest_of
+from redoubt.sealed.header import COMMIT_MEDIA_TYPE, FilePurpose, Header
+from redoubt.sealed.objects import storage_for
+from redoubt.sealed.standalone import open_standalone
+from redoubt.sealed.storage import Storage
+
+
+class Freshness(StrEnum):
+    """What vouches that the head is the newest commit."""
+
+    PINNED = "pinned"
+    NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest commit record: its content and the public digest of its file."""
+
+    commit: Commit
+    digest: str
+
+
+class Dataset:
+    """A sealed dataset at one commit. Keeps unwrapped data keys in memory; safe for several threads."""
+
+    def __init__(self, storage: Storage, *, keys: KeySource, head: Head, freshness: Freshness) -> None:
+        self.storage = storage
+        self.keys = keys
+        self.head = head
+        self.freshness = freshness
+        self._data_keys: dict[UUID, DataKey] = {}
+
+    @classmethod
+    def open(
+        cls,
+        location: str | Storage,
+        *,
+        keys: KeySource,
+        at_commit: str | None = None,
+        dataset_id: UUID | None = None,
+    ) -> Self:
+        """Open the dataset at *location* at its head.
+
+        *at_commit* pins the head's digest (``sha256:<hex>``), *dataset_id* the identity that the reader expects.
+
+        Raises:
+            NoCommit: there is no dataset.
+            CommitUnexpected, IdentityMismatch: it is not the pinned one.
+            SealedError, KeyError_, StorageError: it cannot be read or is not authentic.
+        """
+        storage = storage_for(location) if isinstance(location, str) else location
+        numbers = commit_numbers(storage)
+        if not numbers:
+            raise NoCommit(f"{storage.location} holds no commit record")
+        head = read_commit(storage, numbers[-1], keys=keys)
+        if dataset_id is not None and head.commit.dataset != dataset_id:
+            raise IdentityMismatch(f"{storage.location} is dataset {head.commit.dataset}, expected {dataset_id}")
+        if at_commit is not None and head.digest != at_commit:
+            raise CommitUnexpected(f"the head of {storage.location} is {head.digest}, expected {at_commit}")
+        freshness = Freshness.NOT_CHECKED if at_commit is None else Freshness.PINNED
+        return cls(storage, keys=keys, head=head, freshness=freshness)
+
+    @property
+    def id(self) -> UUID:
+        """The dataset id."""
+        return self.head.commit.dataset
+
+    @property
+    def commit_digest(self) -> str:
+        """The public digest of the head commit record."""
+        return self.head.digest
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Every part, sorted by name."""
+        return self.head.commit.parts
+
+    def check_lengths(self, parts: Sequence[Part] | None = None) -> None:
+        """Compare the stored length of *parts* (default: all) with the listed ones; for planning, reads no content.
+
+        Raises:
+            PartMissing, PartChanged: naming the first such part.
+        """
+        chosen = self.parts if parts is None else parts
+        sizes = _sizes(self.storage, chosen)
+        for part in chosen:
+            if part.name not in sizes:
+                raise PartMissing(f"part {part.name} of {self.storage.location} is missing")
+            if sizes[part.name] != part.length:
+                raise PartChanged(f"part {part.name} has {sizes[part.name]} bytes; its commit lists {part.length}")
+
+    def open_part(self, part: Part) -> SealedReader:
+        """Open one part for range reads.
+
+        Raises:
+            PartMissing, PartChanged, IdentityMismatch: it is not the listed one.
+            SealedError, KeyError_: it is not authentic, or its key is not released.
+        """
+        try:
+            file = self.storage.open(part.name)
+        except NotFound:
+            raise PartMissing(f"part {part.name} of {self.storage.location} is missing") from None
+        try:
+            if file.size != part.length:
+                raise PartChanged(f"part {part.name} has {file.size} bytes; its commit lists {part.length}")
+            if part.kind is PartKind.STANDALONE:
+                opened = open_standalone(file, keys=self.keys, where=part.name, listed_prefix=part.prefix)
+                context = opened.preamble.header
+                if (context.dataset_id, context.data_key_id) != (part.owner, part.key):
+                    raise IdentityMismatch(f"part {part.name} is another standalone file than the commit lists")
+                return opened.reader
+            if part.kind is PartKind.PARQUET:
+                raise SealedError(f"part {part.name} is an encrypted Parquet file: read it with a Parquet reader")
+            start = bytearray(MAX_HEADER_BYTES)
+            header, length = Header.parse(bytes(start[: file.read_into(0, memoryview(start))]))
+            header.expect(part_header(part, dataset_id=self.id))
+            return open_body(
+                file,
+                data_key=self.data_key(part.key),
+                context=bytes(start[:length]),
+                offset=length,
+                where=part.name,
+                listed_prefix=part.prefix,
+            )
+        except BaseException:
+            file.close()
+            raise
+
+    def data_key(self, data_key_id: UUID) -> DataKey:
+        """Return a data key of this dataset, unwrapped once."""
+        if data_key_id not in self._data_keys:
+            self._data_keys[data_key_id] = unwrap(
+                self.storage, data_key_id, dataset_id=self.id, keys=self.keys
+            )
+        return self._data_keys[data_key_id]
+
+
+def part_header(part: Part, *, dataset_id: UUID) -> Header:
+    """Return the header that the file of *part* must have."""
+    return Header(FilePurpose.PART, part.key, dataset_id, part.commit, part.name, part.media_type)
+
+
+def unwrap(storage: Storage, data_key_id: UUID, *, dataset_id: UUID, keys: KeySource) -> DataKey:
+    """Unwrap a data key from its key file, for exactly this dataset.
+
+    Raises:
+        KeyFileMissing, IdentityMismatch, HeaderInvalid, KeyError_: no such key, or another dataset's.
+    """
+    _, wrapped = keyfiles.read_current(storage, data_key_id)
+    if wrapped.context.dataset_id != dataset_id:
+        raise IdentityMismatch(f"the key file of data key {data_key_id} belongs to another dataset")
+    return keys.unwrap([wrapped])[0]
+
+
+def commit_numbers(storage: Storage) -> list[int]:
+    """Return the numbers of the commit records, ascending; contiguous from 1 by rule.
+
+    Raises:
+        CommitInvalid: a record is missing.
+    """
+    try:
+        names = [entry.name.rpartition("/")[2] for entry in storage.list("_commits")]
+    except NotFound:
+        return []
+    numbers = sorted(int(name) for name in names if len(name) == 8 and name.isascii() and name.isdecimal())
+    if numbers != list(range(1, len(numbers) + 1)) or len(numbers) > MAX_COMMIT_NUMBER:
+        raise CommitInvalid(f"the commit records of {storage.location} are not numbered 1 to {len(numbers)}")
+    return numbers
+
+
+def read_commit(storage: Storage, number: int, *, keys: KeySource) -> Head:
+    """Read, authenticate and parse commit record *number*.
+
+    Raises:
+        SealedError, KeyError_, StorageError: it is missing, not authentic, or not the record of that number.
+    """
+    name = commit_name(number)
+    raw = storage.read(name, limit=MAX_COMMIT_BYTES)
+    header, length = Header.parse(raw[:MAX_HEADER_BYTES])
+    header.expect(commit_header(header.data_key_id, header.dataset_id, header.commit_id, number=number))
+    data_key = unwrap(storage, header.data_key_id, dataset_id=header.dataset_id, keys=keys)
+    plaintext = chunked.decrypt(raw[length:], data_key=data_key.secret, context=raw[:length])
+    commit = Commit.decode(plaintext)
+    if (commit.dataset, commit.id, commit.number) != (header.dataset_id, header.commit_id, number):
+        raise CommitInvalid(f"record {number} contradicts its own header")
+    return Head(commit, digest_of(raw))
+
+
+def commit_header(data_key_id: UUID, dataset_id: UUID, commit_id: UUID, *, number: int) -> Header:
+    """Return the header of commit record *number*."""
+    return Header(FilePurpose.COMMIT, data_key_id, dataset_id, commit_id, commit_name(number), COMMIT_MEDIA_TYPE)
+
+
+def _sizes(storage: Storage, parts: Sequence[Part]) -> dict[str, int]:
+    """Return the stored sizes of *parts*, from one listing a top folder instead of one request a part."""
+    sizes: dict[str, int] = {}
+    for folder in {part.name.rpartition("/")[0] for part in parts}:
+        try:
+            sizes.update((entry.name, entry.size) for entry in storage.list(folder))
+        except NotFound:
+            continue
+    return sizes

@@ -1,0 +1,152 @@
+"""Looking after sealed datasets: re-wrap, adoption of standalone files, removal of orphans."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from redoubt.errors import CommitConflict, NotFound, NotSealed
+from redoubt.keys.names import KeyName
+from redoubt.keys.provider import KeySource, Provider
+from redoubt.limits import BODY_PREFIX_BYTES, PREAMBLE_BYTES
+from redoubt.sealed import keyfiles
+from redoubt.sealed.commit import Operation, Part, PartKind
+from redoubt.sealed.dataset import Dataset, commit_numbers
+from redoubt.sealed.local import LocalStorage
+from redoubt.sealed.objects import storage_for
+from redoubt.sealed.standalone import open_standalone, read_preamble
+from redoubt.sealed.storage import Storage
+from redoubt.sealed.verify import orphans
+from redoubt.sealed.write import DatasetWrite, WriteMode
+
+#: Orphans younger than this may belong to a write in progress.
+GC_MINIMUM_AGE_SECONDS = 24 * 3600.0
+
+_CAS_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrapped:
+    """What a re-wrap did: key files replaced, and those that were current already."""
+
+    replaced: int
+    current: int
+
+
+def rewrap_dataset(location: str | Storage, *, provider_for: Callable[[KeyName], Provider]) -> Rewrapped:
+    """Wrap every data key of a dataset under the newest version of its primary key. Touches key files only.
+
+    Readers and writers go on meanwhile. Interrupted, it leaves every key file old or new; run again, it finishes.
+
+    Raises:
+        NotFound: there are no key files.
+        KeyError_, StorageError: a key cannot be re-wrapped; those done stay done.
+    """
+    storage = storage_for(location) if isinstance(location, str) else location
+    ids = keyfiles.data_key_ids(storage)
+    if not ids:
+        raise NotFound(f"{storage.location} has no key files")
+    replaced = current = 0
+    for data_key_id in ids:
+        for _ in range(_CAS_ATTEMPTS):
+            generation, old = keyfiles.read_current(storage, data_key_id)
+            provider = provider_for(old.key)
+            if old.version == provider.describe(old.key).current.version:
+                provider.settle([old])
+                current += 1
+                break
+            new = provider.rewrap([old])[0]
+            if keyfiles.replace(storage, generation=generation, wrapped=new):
+                provider.settle([new])
+                replaced += 1
+                break
+        else:
+            raise CommitConflict(f"other re-wraps of data key {data_key_id} came first {_CAS_ATTEMPTS} times")
+    return Rewrapped(replaced, current)
+
+
+def adopt(location: str, *, keys: KeySource, key: str | None = None) -> Dataset:
+    """Write a commit record that lists every standalone sealed file below the local folder *location*.
+
+    For what a Hadoop codec wrote. Every file is authenticated to its end first. An existing dataset is appended to, with
+    the files that it does not list yet. Hidden files and those whose name starts with ``_`` are left out, as Spark does.
+
+    Raises:
+        NotSealed: a file is not a standalone sealed file; nothing is committed.
+        NotFound: there is nothing to adopt.
+        SealedError, KeyError_: a file is not authentic.
+    """
+    storage = LocalStorage(Path(location))
+    exists = bool(commit_numbers(storage))
+    listed = {part.name for part in Dataset.open(storage, keys=keys).parts} if exists else set()
+    names = sorted(
+        entry.name
+        for entry in storage.list()
+        if entry.name not in listed and not any(segment[0] in "._" for segment in entry.name.split("/"))
+    )
+    if not names:
+        raise NotFound(f"{location} holds no file to adopt")
+    parts = [_adopted(storage, name, keys) for name in names]
+    mode = WriteMode.APPEND if exists else WriteMode.CREATE
+    write = DatasetWrite.begin(storage, keys=keys, mode=mode, key=key)
+    return write.commit(parts, operation=Operation.ADOPT)
+
+
+def _adopted(storage: Storage, name: str, keys: KeySource) -> Part:
+    file = storage.open(name)
+    try:
+        preamble = read_preamble(file)
+    except NotSealed as error:
+        raise NotSealed(f"{name}: {error.what}") from None
+    prefix = bytearray(BODY_PREFIX_BYTES)
+    file.read_into(PREAMBLE_BYTES, memoryview(prefix))
+    digest = hashlib.sha256()
+    opened = open_standalone(file, keys=keys, where=name)
+    try:
+        for _ in opened.reader.stream():
+            pass
+        buffer = memoryview(bytearray(1 << 20))
+        offset = 0
+        while count := file.read_into(offset, buffer):
+            digest.update(buffer[:count])
+            offset += count
+    finally:
+        opened.reader.close()
+    header = preamble.header
+    return Part(
+        name=name,
+        kind=PartKind.STANDALONE,
+        commit=header.commit_id,
+        key=header.data_key_id,
+        owner=header.dataset_id,
+        length=offset,
+        prefix=prefix.hex(),
+        sha256=digest.hexdigest(),
+        media_type=header.media_type,
+    )
+
+
+def collect_garbage(
+    location: str | Storage,
+    *,
+    keys: KeySource,
+    older_than: float = GC_MINIMUM_AGE_SECONDS,
+    dry_run: bool = False,
+    now: float | None = None,
+) -> list[str]:
+    """Delete orphans whose age exceeds *older_than* seconds; return their names. *dry_run* deletes nothing.
+
+    Raises:
+        SealedError, KeyError_: the head is not authentic; nothing is deleted.
+    """
+    dataset = Dataset.open(location, keys=keys)
+    unlisted = set(orphans(dataset))
+    limit = (time.time() if now is None else now) - older_than
+    doomed = sorted(entry.name for entry in dataset.storage.list() if entry.name in unlisted and entry.modified < limit)
+    if not dry_run:
+        for name in doomed:
+            dataset.storage.delete(name)
+    return doomed

@@ -1,0 +1,92 @@
+"""Standalone sealed files: one file that carries its wrapped key and needs no commit record."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from redoubt.errors import StorageError
+from redoubt.keys.provider import KeySource, Provider
+from redoubt.keys.types import WrapContext, WrappedKey
+from redoubt.limits import PREAMBLE_BYTES
+from redoubt.sealed.body import SealedReader, SealedWriter, open_body
+from redoubt.sealed.header import DEFAULT_MEDIA_TYPE, NIL, FilePurpose, Header
+from redoubt.sealed.local import storage_errors
+from redoubt.sealed.slots import Preamble, repairable
+from redoubt.sealed.storage import RandomAccess, Sink
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStandalone:
+    """An authenticated standalone file: its identity and a reader of its plaintext."""
+
+    preamble: Preamble
+    reader: SealedReader
+
+
+def write_standalone(
+    sink: Sink, *, keys: KeySource, key: str | None = None, media_type: str = DEFAULT_MEDIA_TYPE
+) -> SealedWriter:
+    """Start a standalone file in *sink* under a fresh data key; the caller writes, then finishes writer and sink."""
+    context = WrapContext(dataset_id=uuid4(), data_key_id=uuid4())
+    data_key, wrapped = keys.new_data_key(key, context)
+    header = Header(FilePurpose.STANDALONE, data_key.id, data_key.dataset_id, NIL, "", media_type)
+    preamble = Preamble.new(header, wrapped)
+    return SealedWriter(
+        sink, data_key=data_key, context=preamble.header_bytes, preamble=preamble.encode(), digest=False
+    )
+
+
+def read_preamble(file: RandomAccess) -> Preamble:
+    """Parse the preamble of *file*; errors as :meth:`Preamble.parse`."""
+    raw = bytearray(PREAMBLE_BYTES)
+    return Preamble.parse(bytes(raw[: file.read_into(0, memoryview(raw))]))
+
+
+def open_standalone(
+    file: RandomAccess, *, keys: KeySource, where: str, listed_prefix: str | None = None
+) -> OpenStandalone:
+    """Open a standalone file; its end is authenticated unless a commit record lists its prefix and length.
+
+    Raises:
+        SealedError, KeyError_: the file is not authentic, or its key is not released.
+    """
+    preamble = read_preamble(file)
+    data_key = keys.unwrap([preamble.slot.wrapped])[0]
+    reader = open_body(
+        file,
+        data_key=data_key,
+        context=preamble.header_bytes,
+        offset=PREAMBLE_BYTES,
+        where=where,
+        listed_prefix=listed_prefix,
+    )
+    return OpenStandalone(preamble, reader)
+
+
+def rewrap_standalone(path: Path, *, provider: Provider) -> WrappedKey:
+    """Wrap the data key of a local standalone file under the newest version of its primary key, in place.
+
+    Only the 2048 bytes of one key slot are written. A damaged slot is repaired. *provider* must be the one that the
+    current key's namespace is mapped to.
+
+    Raises:
+        SealedError, KeyError_, StorageError: nothing was changed.
+    """
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        with storage_errors(path):
+            preamble = repairable(os.pread(descriptor, PREAMBLE_BYTES, 0))
+            old = preamble.slot.wrapped
+            new = provider.rewrap([old])[0]
+            offset, slot = preamble.replacement(new)
+            if os.pwrite(descriptor, slot, offset) != len(slot):
+                raise StorageError(f"{path}: the key slot was not written whole")
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    provider.settle([new])
+    return new

@@ -1,0 +1,263 @@
+"""Sealing and unsealing whole files and folders: the moving parts behind ``redoubt seal`` and ``redoubt unseal``.
+
+A file becomes a standalone sealed file; a folder becomes a dataset, one part a file. Plaintext is only ever written
+to the destination the caller named, through :class:`redoubt.sealed.local.AtomicFile`, so a crash leaves none behind.
+Reading and decrypting (or encrypting) of the next block overlaps with writing of the last one.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from redoubt.errors import NotFound, UsageError
+from redoubt.keys.provider import KeySource
+from redoubt.limits import CHUNK_PLAINTEXT_BYTES, MAX_HEADER_BYTES
+from redoubt.sealed.body import RUN_CHUNKS, SealedReader
+from redoubt.sealed.commit import Part
+from redoubt.sealed.dataset import Dataset
+from redoubt.sealed.header import DEFAULT_MEDIA_TYPE
+from redoubt.sealed.local import AtomicFile, LocalFile, LocalStorage
+from redoubt.sealed.objects import storage_for
+from redoubt.sealed.slots import is_sealed
+from redoubt.sealed.standalone import open_standalone, write_standalone
+from redoubt.sealed.storage import Sink, SinkGuard
+from redoubt.sealed.write import DatasetWrite, WriteMode
+
+#: Called with the number of plaintext bytes done since the last call.
+Progress = Callable[[int], None]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+SEALED_SUFFIX = ".sealed"
+_BLOCK_BYTES = RUN_CHUNKS * CHUNK_PLAINTEXT_BYTES
+
+
+def media_type_of(name: str) -> str:
+    """Guess the media type of a plaintext file from its name."""
+    known = {".csv": "text/csv", ".json": "application/json", ".jsonl": "application/jsonl", ".txt": "text/plain"}
+    suffix = Path(name).suffix.lower()
+    return known.get(suffix) or mimetypes.guess_type(name)[0] or DEFAULT_MEDIA_TYPE
+
+
+def refuse_sealed(source: Path) -> None:
+    """Refuse to seal what is sealed already; raises UsageError."""
+    file = LocalFile(source)
+    try:
+        start = bytearray(MAX_HEADER_BYTES)
+        if is_sealed(bytes(start[: file.read_into(0, memoryview(start))])):
+            raise UsageError(f"{source} is sealed already", hint="Unseal it first, or copy it as it is.")
+    finally:
+        file.close()
+
+
+def seal_file(
+    source: Path, sink: Sink, *, keys: KeySource, key: str | None = None, progress: Progress = lambda _: None
+) -> None:
+    """Seal one local file into *sink* as a standalone sealed file; the sink is finished, or aborted on error."""
+    refuse_sealed(source)
+    file = LocalFile(source)
+    try:
+        out = OverlappedSink(sink)
+        with SinkGuard(out):
+            writer = write_standalone(out, keys=keys, key=key, media_type=media_type_of(source.name))
+            for block in file_blocks(file):
+                writer.write(block)
+                progress(len(block))
+            writer.finish()
+    finally:
+        file.close()
+
+
+def seal_stream(stream: BinaryIO, sink: Sink, *, keys: KeySource, key: str | None = None, progress: Progress) -> None:
+    """Seal what *stream* yields until its end into *sink*; the sink is finished, or aborted on error."""
+    with SinkGuard(sink):
+        writer = write_standalone(sink, keys=keys, key=key)
+        while block := stream.read(_BLOCK_BYTES):
+            writer.write(block)
+            progress(len(block))
+        writer.finish()
+
+
+def unseal_file(source: LocalFile, sink: Sink, *, keys: KeySource, where: str, progress: Progress) -> None:
+    """Unseal one standalone file into *sink*, after its end was authenticated; finished, or aborted on error."""
+    out = OverlappedSink(sink)
+    with SinkGuard(out):
+        opened = open_standalone(source, keys=keys, where=where)
+        _copy(opened.reader, out, progress)
+
+
+def seal_folder(
+    files: Sequence[tuple[Path, str]],
+    location: str,
+    *,
+    keys: KeySource,
+    key: str | None = None,
+    mode: WriteMode = WriteMode.CREATE,
+    progress: Progress = lambda _: None,
+    workers: int | None = None,
+) -> Dataset:
+    """Seal local *files*, pairs of (path, name within the dataset), as one commit of the dataset at *location*.
+
+    Raises:
+        UsageError: a file is sealed already. AlreadyExists, CommitConflict: as the mode says.
+    """
+    for path, _ in files:
+        refuse_sealed(path)
+    write = DatasetWrite.begin(location, keys=keys, mode=mode, key=key)
+
+    def seal(item: tuple[Path, str]) -> Part:
+        path, name = item
+        file = LocalFile(path)
+        part = write.parts.part(name + SEALED_SUFFIX, media_type=media_type_of(name))
+        try:
+            for block in file_blocks(file):
+                part.write(block)
+                progress(len(block))
+            return part.finish()
+        except BaseException:
+            part.abort()
+            raise
+        finally:
+            file.close()
+
+    return write.commit(_parallel(seal, files, workers))
+
+
+def unseal_folder(
+    dataset: Dataset, target: Path, *, replace: bool, progress: Progress, workers: int | None = None
+) -> list[Path]:
+    """Write every part of *dataset* below the folder *target*, named as when it was sealed; return the paths.
+
+    Raises:
+        UsageError: two parts would become the same file.
+    """
+    names = {part.name: plain_name(part) for part in dataset.parts}
+    if len(set(names.values())) != len(names):
+        raise UsageError("two parts of the dataset have the same file name", hint="Unseal the parts one by one.")
+    dataset.check_lengths()
+
+    def unseal(part: Part) -> Path:
+        path = target / names[part.name]
+        reader = dataset.open_part(part)
+        try:
+            reader.check_end()
+            with SinkGuard(AtomicFile(path, replace=replace)) as guard:
+                _copy(reader, guard.sink, progress)
+        finally:
+            reader.close()
+        return path
+
+    return _parallel(unseal, dataset.parts, workers)
+
+
+def plain_name(part: Part) -> str:
+    """Return the file name of a part's plaintext: without ``data/<commit>/`` and without the suffix ``.sealed``."""
+    inner = f"data/{part.commit}/"
+    return part.name.removeprefix(inner).removesuffix(SEALED_SUFFIX)
+
+
+def folder_files(source: Path) -> list[tuple[Path, str]]:
+    """Return (path, name relative to *source*) of every regular file below it, sorted; hidden files included.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = sorted(path for path in source.rglob("*") if path.is_file())
+    if not found:
+        raise NotFound(f"{source} holds no file")
+    return [(path, path.relative_to(source).as_posix()) for path in found]
+
+
+def open_output(path: str, *, replace: bool) -> Sink:
+    """Return a sink for a local path, or for an object of a store if *path* is a URI."""
+    if "://" in path:
+        folder, _, name = path.rpartition("/")
+        return storage_for(folder).create(name)
+    return AtomicFile(Path(path), replace=replace)
+
+
+class OverlappedSink:
+    """Writes to another sink from a thread of its own, one block behind its caller.
+
+    Data handed to :meth:`write` must stay valid until the next call of it, as encryptors and decryptors promise.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._pool = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append *data*; raises what the write before it raised."""
+        self._wait()
+        self._writing = self._pool.submit(self._sink.write, data)
+
+    def finish(self) -> None:
+        """Finish the other sink, or abort it if the last write failed."""
+        try:
+            self._wait()
+        except BaseException:
+            self.abort()
+            raise
+        self._pool.shutdown()
+        self._sink.finish()
+
+    def abort(self) -> None:
+        """Abort the other sink."""
+        self._pool.shutdown()
+        self._sink.abort()
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+
+class StreamSink:
+    """A sink that writes to an open binary stream such as stdout; what was written cannot be taken back."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append *data*."""
+        self._stream.write(data)
+
+    def finish(self) -> None:
+        """Flush."""
+        self._stream.flush()
+
+    def abort(self) -> None:
+        """Nothing can be taken back; the caller's exit status tells."""
+
+
+def file_blocks(file: LocalFile) -> Iterator[memoryview]:
+    """Yield the content of *file* in blocks of up to 4 MiB, each valid until the next but one is asked for.
+
+    The next block is read by another thread while the caller works on this one.
+    """
+    buffers = [memoryview(bytearray(_BLOCK_BYTES)) for _ in range(3)]
+    with ThreadPoolExecutor(1) as pool:
+        offset = turn = 0
+        ahead: Future[int] = pool.submit(file.read_into, offset, buffers[turn])
+        while count := ahead.result():
+            offset += count
+            block, turn = buffers[turn][:count], (turn + 1) % len(buffers)
+            ahead = pool.submit(file.read_into, offset, buffers[turn])
+            yield block
+
+
+def _copy(reader: SealedReader, sink: Sink, progress: Progress) -> None:
+    for block in reader.stream():
+        sink.write(block)
+        progress(len(block))
+
+
+def _parallel(function: Callable[[T], R], items: Iterable[T], workers: int | None) -> list[R]:
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        return list(pool.map(function, items))

@@ -1,0 +1,111 @@
+"""The Spark configuration of sealed data, as data: every setting with its group and its reason.
+
+One module decides; the session, ``spark-submit`` and (issue C) ``redoubt conf explain`` only carry it out. No value is
+secret: configuration is shown in Spark's UI and event log, so it holds names, paths and switches only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from redoubt.errors import OptionRefused
+
+SEALED_CODEC = "io.redoubt.hadoop.SealedCodec"
+PARQUET_FACTORY = "io.redoubt.parquet.SealedCryptoFactory"
+PARQUET_KMS_CLIENT = "io.redoubt.parquet.RedoubtKmsClient"
+PARQUET_COMMITTER = "io.redoubt.parquet.SealedOutputCommitter"
+#: Spark's own regex misses ``fs.azure.account.key.*`` and the like (hardening H21).
+REDACTION = r"(?i)secret|password|passphrase|token|credential|access[.]?key|account[.]?key|api[.]?key"
+
+
+class Group(StrEnum):
+    """What a setting is for."""
+
+    KEYS = "keys"
+    SEALED = "sealed data"
+    WIRE = "wire"
+    DISK = "local disk"
+    DISCLOSURE = "disclosure"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One Spark setting and why it is there."""
+
+    key: str
+    value: str
+    group: Group
+    reason: str
+
+
+def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]:
+    """Return every setting. *endpoint* and *sockets* are folders private to the job's user; *jar* is Redoubt's own."""
+    keys, sealed, wire, disk, disclosure = Group
+    return (
+        Setting("spark.hadoop.redoubt.endpoint", str(endpoint), keys, "where JVMs find the job's key endpoint"),
+        Setting("spark.executorEnv.REDOUBT_ENDPOINT", str(endpoint), keys, "where Python workers find it"),
+        Setting("spark.driver.extraClassPath", str(jar), sealed, "Redoubt's classes, in the application class loader"),
+        Setting("spark.executor.extraClassPath", str(jar), sealed, "the same on executors; --jars loads too late"),
+        Setting("spark.hadoop.io.compression.codecs", SEALED_CODEC, sealed, "unmodified readers open *.sealed files"),
+        Setting(
+            "spark.hadoop.parquet.crypto.factory.class",
+            PARQUET_FACTORY,
+            sealed,
+            "Parquet is sealed by default; without a key a write fails instead of writing plaintext",
+        ),
+        Setting("spark.hadoop.parquet.encryption.kms.client.class", PARQUET_KMS_CLIENT, sealed, "keys from the endpoint"),
+        Setting(
+            "spark.sql.parquet.output.committer.class",
+            PARQUET_COMMITTER,
+            sealed,
+            "df.write.parquet ends with a commit record, so that readers notice what is missing",
+        ),
+        Setting("spark.sql.files.ignoreCorruptFiles", "false", sealed, "tampering is an error, never missing rows"),
+        Setting("spark.sql.files.ignoreMissingFiles", "false", sealed, "a removed part is an error"),
+        Setting("spark.authenticate", "true", wire, "every RPC peer knows the application secret"),
+        Setting("spark.network.crypto.enabled", "true", wire, "RPC and shuffle are encrypted"),
+        Setting("spark.network.crypto.cipher", "AES/GCM/NoPadding", wire, "the default, CTR, is not authenticated"),
+        Setting("spark.network.crypto.authEngineVersion", "2", wire, "version 1 derives its key without the transcript"),
+        Setting("spark.network.crypto.saslFallback", "false", wire, "no downgrade on an authentication mismatch"),
+        Setting("spark.python.unix.domain.socket.enabled", "true", wire, "Python workers would use TCP in clear"),
+        Setting("spark.python.unix.domain.socket.dir", str(sockets), wire, "their sockets lie in a private folder"),
+        Setting("spark.io.encryption.enabled", "true", disk, "spills and shuffle files are encrypted"),
+        Setting("spark.io.encryption.keySizeBits", "256", disk, "the default is 128"),
+        Setting("spark.io.encryption.keygen.algorithm", "HmacSHA256", disk, "the default is HmacSHA1"),
+        Setting("spark.ui.enabled", "false", disclosure, "plans and errors show literals and cell values"),
+        Setting("spark.eventLog.enabled", "false", disclosure, "the event log holds the same, on disk"),
+        Setting("spark.redaction.regex", REDACTION, disclosure, "store credentials are redacted in what is shown"),
+    )
+
+
+#: A user may change these; everything else in :func:`settings` is refused to be weakened.
+_USER_MAY_SET = frozenset({"spark.ui.enabled"})
+
+
+def merge(base: tuple[Setting, ...], user: Mapping[str, str]) -> dict[str, str]:
+    """Return the effective configuration: the user's, with *base* on top.
+
+    Class paths and codec lists are joined. A user value that contradicts a setting of *base* is an error, except for
+    the few that only lower disclosure controls on the user's own machine.
+
+    Raises:
+        OptionRefused: *user* weakens a setting.
+    """
+    merged = dict(user)
+    for setting in base:
+        given = merged.get(setting.key)
+        if given is None or given == setting.value:
+            merged[setting.key] = setting.value
+        elif setting.key.endswith(".extraClassPath"):
+            merged[setting.key] = f"{setting.value}:{given}"
+        elif setting.key == "spark.hadoop.io.compression.codecs":
+            merged[setting.key] = f"{setting.value},{given}"
+        elif setting.key not in _USER_MAY_SET:
+            raise OptionRefused(
+                f"{setting.key}={given} would replace {setting.value}: {setting.reason}",
+                hint="Leave the setting out: Redoubt sets it.",
+            )
+    return merged

@@ -1,0 +1,127 @@
+"""Spark sessions on sealed data, and the configuration for programs that build their own.
+
+    spark = redoubt.spark.session("my job")            # a SparkSession; keys from the nearest workspace
+
+    with redoubt.spark.job() as job:                   # or: any builder, any spark-submit
+        spark = SparkSession.builder.config(map=job.conf()).getOrCreate()
+
+A :class:`Job` is one key endpoint and one private scratch folder. It ends with the interpreter at the latest.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from redoubt.agent.endpoint import KeyEndpoint, Transport
+from redoubt.keys.provider import KeySource
+from redoubt.keys.workspace import Workspace
+from redoubt.protocol.endpoint import ENDPOINT_VARIABLE
+from redoubt.spark.conf import merge, settings
+from redoubt.spark.jar import jar_path
+from redoubt.spark.java import require_java
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+class Job:
+    """The key endpoint and private folders of one Spark application."""
+
+    def __init__(self, keys: KeySource, *, transport: Transport = Transport.UNIX) -> None:
+        self._endpoint = KeyEndpoint(keys, transport=transport)
+        self._sockets = Path(tempfile.mkdtemp(prefix="redoubt-py-"))
+        atexit.register(self.close)
+
+    @property
+    def endpoint(self) -> Path:
+        """The endpoint folder (``docs/endpoint.md``)."""
+        return self._endpoint.folder
+
+    def conf(self, user: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the Spark configuration of this job on top of the user's own.
+
+        Raises:
+            OptionRefused: *user* weakens a setting.
+            JarMissing: the package lacks its jar.
+        """
+        base = settings(endpoint=self.endpoint, jar=jar_path(), sockets=self._sockets)
+        return merge(base, user or {})
+
+    def close(self) -> None:
+        """End the endpoint and remove the folders. May be called twice."""
+        atexit.unregister(self.close)
+        self._endpoint.close()
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def job(workspace: Path | str | None = None) -> Job:
+    """Return a job with the keys of *workspace* (default: the nearest ``.redoubt``).
+
+    Raises:
+        WorkspaceMissing, RootKeyError: there is no workspace, or its keys cannot be opened.
+    """
+    return Job(Workspace.open(Path(workspace) if workspace else None))
+
+
+def session(
+    name: str,
+    *,
+    workspace: Path | str | None = None,
+    keys: KeySource | None = None,
+    master: str | None = None,
+    conf: Mapping[str, str] | None = None,
+) -> SparkSession:
+    """Return a SparkSession that reads and writes sealed data.
+
+    *master* defaults to ``spark.master`` of *conf*, then to ``local[*]``; keys come from *keys*, or from the workspace.
+    Stop it with :func:`stop`, which ends the key endpoint too.
+
+    Raises:
+        JavaMissing, JarMissing, WorkspaceMissing, RootKeyError, OptionRefused: it cannot be set up as asked.
+    """
+    require_java()
+    from pyspark.sql import SparkSession
+
+    new = Job(keys) if keys is not None else job(workspace)
+    try:
+        user = {"spark.master": master or (conf or {}).get("spark.master", "local[*]"), **(conf or {})}
+        if user["spark.master"].startswith("local"):
+            user = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", **user}
+        os.environ[ENDPOINT_VARIABLE] = str(new.endpoint)
+        spark = SparkSession.builder.appName(name).config(map=dict(new.conf(user))).getOrCreate()
+        register(spark)
+    except BaseException:
+        new.close()
+        raise
+    _jobs[id(spark)] = new
+    return spark
+
+
+def stop(spark: SparkSession) -> None:
+    """Stop *spark* and end its key endpoint."""
+    spark.stop()
+    ended = _jobs.pop(id(spark), None)
+    if ended is not None:
+        ended.close()
+
+
+def register(spark: SparkSession) -> None:
+    """Make the Data Source ``sealed`` known to *spark*, for sessions that were not made by :func:`session`."""
+    from redoubt.spark.source import SealedDataSource
+
+    spark.dataSource.register(SealedDataSource)
+
+
+_jobs: dict[int, Job] = {}

@@ -1,0 +1,1 @@
+"""Workloads that Redoubt ships to demonstrate and measure itself on real engines."""
