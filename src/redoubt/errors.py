@@ -134,7 +134,9 @@ class RootKeyError(WorkspaceError):
     """The root key cannot be used: missing, wrong, or readable by others."""
 
     code = "workspace.root_key"
-    cause = "The root key file must exist, be readable by its owner only (0600) and be the one the keystore was made with."
+    cause = (
+        "The root key file must exist, be readable by its owner only (0600) and be the one the keystore was made with."
+    )
     next_step = "Restore the key file and `chmod 600` it, or give the right passphrase."
 
 

@@ -47,5 +47,9 @@ MAX_ENDPOINT_RESPONSE_BYTES: Final = 4 * 1024 * 1024
 ENDPOINT_TIMEOUT_SECONDS: Final = 30.0
 MAX_CACHED_DATA_KEYS: Final = 16384
 
+# --- Spark -------------------------------------------------------------------------------------------------------------
+#: A longer line is a wrong separator rather than data; a task holds at least one whole line in memory.
+MAX_LINE_BYTES: Final = 256 * 1024 * 1024
+
 # --- configuration -----------------------------------------------------------------------------------------------------
 MAX_CONFIG_BYTES: Final = 1024 * 1024

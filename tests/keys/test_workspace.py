@@ -361,6 +361,25 @@ def test_edited_configuration_says_what_was_asked(namespace: str, provider: str,
     assert set(config.namespaces) == {"main", namespace}
 
 
+@pytest.mark.parametrize(
+    "layout",
+    [
+        'namespaces.main.provider = "local"\n',
+        'namespaces = {main = {provider = "local"}}\n',
+        '[namespaces]\nmain = {provider = "local", path = "x"}\n',
+        '[namespaces]\nmain.provider = "local"\n',
+        '[namespaces."main"]\nprovider = "local" # no line end',
+        '[namespaces.a]\nprovider = "local"\n[namespaces.main]\nprovider = "local"\n\n# tail\n',
+    ],
+)
+@pytest.mark.parametrize("namespace", ["main", "lake"])
+def test_every_layout_of_the_file_can_be_edited(layout: str, namespace: str) -> None:
+    text = f'format = 1\ndefault_key = "key:main/default.dev"\n{layout}'.encode()
+    mapping = NamespaceMapping.of("local", path="/p")
+    edited = edit_config(text, namespace=namespace, mapping=mapping)
+    assert parse_config(edited, providers=KNOWN) == parse_config(text, providers=KNOWN).mapped(namespace, mapping)
+
+
 def test_mapping_to_nothing_usable_changes_nothing(workspace: Workspace, tmp_path: Path) -> None:
     before = (workspace.state_folder / "config.toml").read_bytes()
     with pytest.raises(WorkspaceMissing):

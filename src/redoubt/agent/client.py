@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,12 @@ from redoubt.protocol.endpoint import (
     decode_data_key,
     decode_keys,
 )
+
+#: What ``endpoint.json`` holds beside version and transport.
+_MEMBERS: Mapping[str, Mapping[str, type]] = {
+    "unix": {"socket": str},
+    "tls": {"port": int, "certificate": str, "token": str},
+}
 
 
 class EndpointClient:
@@ -134,13 +140,13 @@ def _describe(folder: Path) -> dict[str, Any]:
         raw = json.loads(_private_file(folder / ENDPOINT_FILE))
     except ValueError:
         raise EndpointError(f"{folder / ENDPOINT_FILE} is not JSON") from None
-    members = {"unix": {"socket": str}, "tls": {"port": int, "certificate": str, "token": str}}
-    expected = members.get(raw.get("transport")) if isinstance(raw, dict) else None
+    transport = raw.get("transport") if isinstance(raw, dict) else None
+    members = _MEMBERS.get(str(transport), {})
     well_formed = (
-        expected is not None
+        members
         and raw.get("version") == API_VERSION
-        and set(raw) == {"version", "transport", *expected}
-        and all(type(raw[name]) is kind and "/" not in str(raw[name]) for name, kind in expected.items())
+        and set(raw) == {"version", "transport", *members}
+        and all(type(raw[name]) is kind and "/" not in str(raw[name]) for name, kind in members.items())
     )
     if not well_formed:
         raise EndpointError(f"{folder / ENDPOINT_FILE} does not describe a key endpoint of version {API_VERSION}")

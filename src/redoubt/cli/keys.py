@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from redoubt.cli.output import Json
-from redoubt.cli.session import Session, command
+from redoubt.cli.session import Session, command, group
 from redoubt.errors import UsageError
 
 if TYPE_CHECKING:
     from redoubt.keys.names import KeyName
     from redoubt.keys.provider import KeyInfo, KeyState, Provider
 
-app = typer.Typer(help="Create, rotate, disable and destroy primary keys; map key namespaces to providers.")
+app = group("Create, rotate, disable and destroy primary keys; map key namespaces to providers.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="default, lake/raw, key:main/default.dev …")]
 VersionOption = Annotated[int | None, typer.Option("--version", metavar="N", min=1, help="Only this version.")]
@@ -142,7 +143,7 @@ def _changed(session: Session, info: KeyInfo, text: str) -> None:
     session.output.result(_as_json(info), text=text)
 
 
-def _table(session: Session, data: dict[str, Json], keys: list[KeyInfo] | tuple[KeyInfo, ...]) -> None:
+def _table(session: Session, data: dict[str, Json], keys: Sequence[KeyInfo]) -> None:
     rows = [
         (info.name, it.version, it.state, _time(it.created), it.wraps, it.references)
         for info in keys

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -33,25 +33,33 @@ from redoubt.cli.session import (
 )
 from redoubt.errors import ExitStatus, RedoubtError, StorageError, UsageError
 
-if TYPE_CHECKING:
-    from typer._click import Command, Context
-
-#: Command or group → the module whose ``app`` it is. Heavy imports belong inside the commands' functions.
+#: Command or group → the module (and the name in it, if not ``app``) of its Typer app. Heavy imports belong inside the
+#: commands' functions.
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "init": "redoubt.cli.init",
         "keys": "redoubt.cli.keys",
+        "seal": "redoubt.cli.seal",
+        "unseal": "redoubt.cli.unseal",
+        "verify": "redoubt.cli.verify:verify_app",
+        "inspect": "redoubt.cli.verify:inspect_app",
+        "rewrap": "redoubt.cli.verify:rewrap_app",
+        "gc": "redoubt.cli.verify:gc_app",
+        "doctor": "redoubt.cli.doctor",
+        "tpch": "redoubt.cli.tpch",
     }
 )
 
 
 class _LazyGroup(TyperGroup):
-    def list_commands(self, ctx: Context) -> list[str]:
+    # Typer has no public names for the types of contexts and commands.
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.commands and cmd_name in COMMANDS:
-            loaded = get_command(importlib.import_module(COMMANDS[cmd_name]).app)
+            module, _, name = COMMANDS[cmd_name].partition(":")
+            loaded = get_command(getattr(importlib.import_module(module), name or "app"))
             loaded.name = cmd_name
             self.commands[cmd_name] = loaded
         return self.commands.get(cmd_name)

@@ -44,7 +44,9 @@ class Output:
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(*columns, box=box.SIMPLE_HEAD)
+        table = Table(box=box.SIMPLE_HEAD)
+        for column in columns:
+            table.add_column(column, overflow="fold")  # never cut: a half-shown key name is a wrong one
         for line in cells:
             table.add_row(*line)
         Console(markup=False, highlight=False, emoji=False).print(table)

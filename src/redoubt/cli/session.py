@@ -6,7 +6,8 @@ A command is a function whose first parameter is the :class:`Session`; the rest 
     def show(session: Session, name: Annotated[str, typer.Argument(help="The key.")]) -> None:
         \"\"\"Show one key.\"\"\"
 
-:func:`command` adds the shared options, which may also stand before the command's name (``redoubt --json keys list``).
+:func:`command` adds the shared options, which may also stand before the command's or the group's name
+(``redoubt --json keys list``); a group is made with :func:`group`.
 """
 
 from __future__ import annotations
@@ -113,6 +114,26 @@ class Session:
         return Workspace.open(self.options.workspace, passphrase=self.passphrase())
 
 
+def group(help_text: str) -> typer.Typer:
+    """Return the app of a command group, which takes the shared options before the command's name."""
+    app = typer.Typer(help=help_text)
+
+    @app.callback(help=help_text)
+    def shared(
+        context: typer.Context,
+        *,
+        workspace: WorkspaceOption = None,
+        json: JsonOption = False,
+        passphrase_file: PassphraseFileOption = None,
+        passphrase_fd: PassphraseDescriptorOption = None,
+        debug: DebugOption = False,
+    ) -> None:
+        own = SharedOptions(workspace, json, passphrase_file, passphrase_fd, debug)
+        context.obj = own.over(_outer(context))
+
+    return app
+
+
 def command(
     app: typer.Typer, *, example: str, name: str | None = None
 ) -> Callable[[Callable[Concatenate[Session, P], None]], Callable[Concatenate[Session, P], None]]:
@@ -121,9 +142,7 @@ def command(
     def register(function: Callable[Concatenate[Session, P], None]) -> Callable[Concatenate[Session, P], None]:
         def run(context: typer.Context, **values: Any) -> None:
             own = SharedOptions(**{option: values.pop(option) for option in _SHARED})
-            outer = context.find_root().obj
-            session = Session(own.over(outer if isinstance(outer, SharedOptions) else SharedOptions()))
-            function(session, **values)  # type: ignore[call-arg]
+            function(Session(own.over(_outer(context))), **values)  # type: ignore[call-arg]
 
         hints = get_type_hints(function, include_extras=True)
         own_parameters = list(inspect.signature(function).parameters.values())[1:]
@@ -145,3 +164,7 @@ def command(
         return function
 
     return register
+
+
+def _outer(context: typer.Context) -> SharedOptions:
+    return context.obj if isinstance(context.obj, SharedOptions) else SharedOptions()

@@ -232,9 +232,7 @@ def decrypt(body: bytes, *, data_key: bytes, context: bytes) -> bytes:
     Raises:
         Truncated, CommitmentMismatch, ChunkTampered: the body is not authentic.
     """
-    key = BodyKey.open(
-        data_key=data_key, context=context, prefix=body[:BODY_PREFIX_BYTES], ciphertext_length=len(body)
-    )
+    key = BodyKey.open(data_key=data_key, context=context, prefix=body[:BODY_PREFIX_BYTES], ciphertext_length=len(body))
     out = bytearray(key.geometry.plaintext_length)
     key.decrypt_into(memoryview(body)[BODY_PREFIX_BYTES:], first_chunk=0, out=memoryview(out))
     return bytes(out)

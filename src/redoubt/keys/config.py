@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from redoubt.errors import KeyError_, WorkspaceError
@@ -46,6 +46,10 @@ class Config:
 
     default_key: KeyName
     namespaces: Mapping[str, NamespaceMapping]
+
+    def mapped(self, namespace: str, mapping: NamespaceMapping) -> Config:
+        """Return this configuration with one namespace mapped anew."""
+        return replace(self, namespaces={**self.namespaces, namespace: mapping})
 
 
 def new_config(default_key: KeyName) -> bytes:
@@ -94,11 +98,13 @@ def parse_config(content: bytes, *, providers: Mapping[str, frozenset[str]]) -> 
 def edit_config(content: bytes, *, namespace: str, mapping: NamespaceMapping) -> bytes:
     """Return *content*, a valid ``config.toml``, with *namespace* mapped anew; comments and order stay."""
     import tomlkit  # reading needs only the standard library
+    from tomlkit.items import InlineTable
 
     document = tomlkit.parse(content.decode("utf-8"))
     namespaces: Any = document["namespaces"]
     if namespace not in namespaces:
-        namespaces[namespace] = tomlkit.table()
+        inline = isinstance(namespaces, InlineTable)  # which cannot contain a table of the other kind
+        namespaces[namespace] = tomlkit.inline_table() if inline else tomlkit.table()
     table = namespaces[namespace]
     wanted = {"provider": mapping.provider, **dict(mapping.settings)}
     for field in [field for field in table if field not in wanted]:

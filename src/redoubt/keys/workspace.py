@@ -176,9 +176,11 @@ class Workspace:
         mapping = NamespaceMapping.of(provider, path=text)
         self._provider(mapping)
         with _storage_errors(self.state_folder), _locked(self.state_folder):
-            content = edit_config(self._read_config_file(), namespace=namespace, mapping=mapping)
+            old = self._read_config_file()
+            wanted = parse_config(old, providers=_SETTINGS).mapped(namespace, mapping)
+            content = edit_config(old, namespace=namespace, mapping=mapping)
             config = parse_config(content, providers=_SETTINGS)
-            if config.namespaces.get(namespace) != mapping:
+            if config != wanted:
                 raise WorkspaceError("config.toml is laid out in a way that cannot be edited; add the mapping by hand")
             replace_private_file(self.state_folder / CONFIG_FILE, content)
         self.config = config

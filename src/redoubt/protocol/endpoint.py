@@ -52,7 +52,9 @@ class UnwrapRequest:
             raise EndpointError(f"an unwrap request has 1 to {MAX_KEY_BATCH} records")
         try:
             request = cls(
-                UUID(raw["dataset"]), Purpose(raw["purpose"]), tuple(WrappedKey.decode(_bytes(item)) for item in records)
+                UUID(raw["dataset"]),
+                Purpose(raw["purpose"]),
+                tuple(WrappedKey.decode(_bytes(item)) for item in records),
             )
         except (ValueError, TypeError, AttributeError):
             raise EndpointError("the unwrap request has a malformed member") from None

@@ -149,9 +149,7 @@ def open_body(
         raise Truncated(f"{where} ends before its body starts")
     if listed_prefix is not None and prefix.hex() != listed_prefix:
         raise PartChanged(f"{where} is not the file that its commit record lists")
-    reader = SealedReader(
-        file, data_key=data_key, context=context, prefix=bytes(prefix), offset=offset, where=where
-    )
+    reader = SealedReader(file, data_key=data_key, context=context, prefix=bytes(prefix), offset=offset, where=where)
     if listed_prefix is None:
         reader.check_end()
     return reader

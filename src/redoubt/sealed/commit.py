@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, Self
 from uuid import UUID
 
@@ -101,12 +102,12 @@ class Commit:
         if len(self.parts) > MAX_PARTS:
             raise CommitInvalid(f"{len(self.parts)} parts are more than the {MAX_PARTS} that a dataset may have")
         names = [part.name.encode() for part in self.parts]
-        if any(a >= b for a, b in zip(names, names[1:], strict=False)):
+        if any(first >= second for first, second in pairwise(names)):
             raise CommitInvalid("the parts are not sorted by name, or a name occurs twice")
 
     def encode(self) -> bytes:
         """Return the canonical JSON of the record, with an empty signature slot."""
-        commit = {
+        commit: dict[str, Any] = {
             "format": _FORMAT,
             "dataset": str(self.dataset),
             "id": str(self.id),

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
+from redoubt.crypto import chunked
 from redoubt.errors import (
     CommitInvalid,
     CommitUnexpected,
@@ -24,7 +25,6 @@ from redoubt.errors import (
     PartMissing,
     SealedError,
 )
-from redoubt.crypto import chunked
 from redoubt.keys.provider import KeySource
 from redoubt.keys.types import DataKey
 from redoubt.limits import MAX_COMMIT_BYTES, MAX_COMMIT_NUMBER, MAX_HEADER_BYTES
@@ -161,9 +161,7 @@ class Dataset:
     def data_key(self, data_key_id: UUID) -> DataKey:
         """Return a data key of this dataset, unwrapped once."""
         if data_key_id not in self._data_keys:
-            self._data_keys[data_key_id] = unwrap(
-                self.storage, data_key_id, dataset_id=self.id, keys=self.keys
-            )
+            self._data_keys[data_key_id] = unwrap(self.storage, data_key_id, dataset_id=self.id, keys=self.keys)
         return self._data_keys[data_key_id]
 
 

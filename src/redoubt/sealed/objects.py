@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from redoubt.errors import AlreadyExists, NotFound, StorageError, StorageUnsupported, UsageError
-from redoubt.sealed.local import LocalStorage
-from redoubt.sealed.storage import Entry, Storage, read_whole
+from redoubt.sealed.local import LocalFile, LocalStorage
+from redoubt.sealed.storage import Entry, RandomAccess, Storage, read_whole
 
 _PRECONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 
@@ -35,9 +36,41 @@ def storage_for(location: str) -> Storage:
         return LocalStorage(parts.path)
     if parts.username or parts.password:
         raise UsageError(
-            f"a {parts.scheme} location must not hold credentials", hint="Use the store's environment variables or profile."
+            f"a {parts.scheme} location must not hold credentials",
+            hint="Use the store's environment variables or profile.",
         )
     return ObjectStorage(location)
+
+
+def is_folder(location: str) -> bool:
+    """Tell whether *location* names a folder (or an object store's prefix) rather than one file.
+
+    Raises:
+        NotFound: it names nothing.
+    """
+    file = open_object(location)
+    if file is not None:
+        file.close()
+    return file is None
+
+
+def open_object(location: str) -> RandomAccess | None:
+    """Open *location* if it names one file or object; return None if it names a folder.
+
+    Raises:
+        NotFound: it names nothing.
+    """
+    if urlsplit(location).scheme in {"", "file"}:
+        path = Path(urlsplit(location).path if location.startswith("file:") else location)
+        return None if path.is_dir() else LocalFile(path)
+    folder, query = location.partition("?")[::2]
+    parent, _, name = folder.rstrip("/").rpartition("/")
+    try:
+        return storage_for(parent + ("?" + query if query else "")).open(name)
+    except NotFound:
+        if next(storage_for(location).list(), None) is None:
+            raise
+        return None
 
 
 @contextlib.contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 from redoubt.errors import StorageError
+from redoubt.keys.names import KeyName
 from redoubt.keys.provider import KeySource, Provider
 from redoubt.keys.types import WrapContext, WrappedKey
 from redoubt.limits import PREAMBLE_BYTES
@@ -66,11 +68,11 @@ def open_standalone(
     return OpenStandalone(preamble, reader)
 
 
-def rewrap_standalone(path: Path, *, provider: Provider) -> WrappedKey:
+def rewrap_standalone(path: Path, *, provider_for: Callable[[KeyName], Provider]) -> WrappedKey:
     """Wrap the data key of a local standalone file under the newest version of its primary key, in place.
 
-    Only the 2048 bytes of one key slot are written. A damaged slot is repaired. *provider* must be the one that the
-    current key's namespace is mapped to.
+    Only the 2048 bytes of one key slot are written. A damaged slot is repaired. *provider_for* maps
+    the key's name to its provider.
 
     Raises:
         SealedError, KeyError_, StorageError: nothing was changed.
@@ -81,6 +83,7 @@ def rewrap_standalone(path: Path, *, provider: Provider) -> WrappedKey:
         with storage_errors(path):
             preamble = repairable(os.pread(descriptor, PREAMBLE_BYTES, 0))
             old = preamble.slot.wrapped
+            provider = provider_for(old.key)
             new = provider.rewrap([old])[0]
             offset, slot = preamble.replacement(new)
             if os.pwrite(descriptor, slot, offset) != len(slot):

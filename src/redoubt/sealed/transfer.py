@@ -14,18 +14,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from redoubt.crypto.chunked import BodyDecryptor
 from redoubt.errors import NotFound, UsageError
 from redoubt.keys.provider import KeySource
-from redoubt.limits import CHUNK_PLAINTEXT_BYTES, MAX_HEADER_BYTES
+from redoubt.limits import CHUNK_PLAINTEXT_BYTES, MAX_HEADER_BYTES, PREAMBLE_BYTES
 from redoubt.sealed.body import RUN_CHUNKS, SealedReader
 from redoubt.sealed.commit import Part
 from redoubt.sealed.dataset import Dataset
 from redoubt.sealed.header import DEFAULT_MEDIA_TYPE
-from redoubt.sealed.local import AtomicFile, LocalFile, LocalStorage
+from redoubt.sealed.local import AtomicFile, LocalFile
 from redoubt.sealed.objects import storage_for
-from redoubt.sealed.slots import is_sealed
+from redoubt.sealed.slots import Preamble, is_sealed
 from redoubt.sealed.standalone import open_standalone, write_standalone
-from redoubt.sealed.storage import Sink, SinkGuard
+from redoubt.sealed.storage import RandomAccess, Sink, SinkGuard
 from redoubt.sealed.write import DatasetWrite, WriteMode
 
 #: Called with the number of plaintext bytes done since the last call.
@@ -84,12 +85,36 @@ def seal_stream(stream: BinaryIO, sink: Sink, *, keys: KeySource, key: str | Non
         writer.finish()
 
 
-def unseal_file(source: LocalFile, sink: Sink, *, keys: KeySource, where: str, progress: Progress) -> None:
+def unseal_file(source: RandomAccess, sink: Sink, *, keys: KeySource, where: str, progress: Progress) -> None:
     """Unseal one standalone file into *sink*, after its end was authenticated; finished, or aborted on error."""
     out = OverlappedSink(sink)
     with SinkGuard(out):
         opened = open_standalone(source, keys=keys, where=where)
         _copy(opened.reader, out, progress)
+
+
+def unseal_stream(stream: BinaryIO, sink: Sink, *, keys: KeySource, progress: Progress) -> None:
+    """Unseal a standalone file that arrives through a pipe. A named *sink* appears only after the end was authenticated.
+
+    Raises:
+        SealedError, KeyError_: it is not authentic; what a :class:`StreamSink` got before was.
+    """
+    with SinkGuard(sink):
+        preamble = Preamble.parse(_read_exactly(stream, PREAMBLE_BYTES))
+        data_key = keys.unwrap([preamble.slot.wrapped])[0]
+        decryptor = BodyDecryptor(data_key=data_key.secret, context=preamble.header_bytes)
+        while block := stream.read(_BLOCK_BYTES):
+            plain = decryptor.update(block)
+            sink.write(plain)
+            progress(len(plain))
+        sink.write(decryptor.finalize())
+
+
+def _read_exactly(stream: BinaryIO, count: int) -> bytes:
+    data = b""
+    while len(data) < count and (more := stream.read(count - len(data))):
+        data += more
+    return data
 
 
 def seal_folder(
@@ -177,8 +202,9 @@ def folder_files(source: Path) -> list[tuple[Path, str]]:
 def open_output(path: str, *, replace: bool) -> Sink:
     """Return a sink for a local path, or for an object of a store if *path* is a URI."""
     if "://" in path:
-        folder, _, name = path.rpartition("/")
-        return storage_for(folder).create(name)
+        location, query = path.partition("?")[::2]
+        folder, _, name = location.rpartition("/")
+        return storage_for(folder + ("?" + query if query else "")).create(name)
     return AtomicFile(Path(path), replace=replace)
 
 

@@ -112,7 +112,14 @@ class DatasetWrite:
     """One write to a dataset, from :meth:`begin` to :meth:`commit`."""
 
     def __init__(
-        self, storage: Storage, *, keys: KeySource, mode: WriteMode, head: Head | None, data_key: DataKey, commit_id: UUID
+        self,
+        storage: Storage,
+        *,
+        keys: KeySource,
+        mode: WriteMode,
+        head: Head | None,
+        data_key: DataKey,
+        commit_id: UUID,
     ) -> None:
         self.storage = storage
         self.mode = mode
@@ -124,9 +131,7 @@ class DatasetWrite:
         self._write_id = uuid4()
 
     @classmethod
-    def begin(
-        cls, location: str | Storage, *, keys: KeySource, mode: WriteMode, key: str | None = None
-    ) -> Self:
+    def begin(cls, location: str | Storage, *, keys: KeySource, mode: WriteMode, key: str | None = None) -> Self:
         """Start a write under the primary key *key* (None: the default).
 
         Raises:
@@ -204,5 +209,3 @@ class DatasetWrite:
 
     def _dataset(self, head: Head) -> Dataset:
         return Dataset(self.storage, keys=self._keys, head=head, freshness=Freshness.NOT_CHECKED)
-
-

@@ -11,7 +11,6 @@ A :class:`Job` is one key endpoint and one private scratch folder. It ends with 
 from __future__ import annotations
 
 import atexit
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -19,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from redoubt.agent.endpoint import KeyEndpoint, Transport
+from redoubt.errors import SparkError
 from redoubt.keys.provider import KeySource
 from redoubt.keys.workspace import Workspace
-from redoubt.protocol.endpoint import ENDPOINT_VARIABLE
 from redoubt.spark.conf import merge, settings
 from redoubt.spark.jar import jar_path
 from redoubt.spark.java import require_java
@@ -92,14 +91,22 @@ def session(
         JavaMissing, JarMissing, WorkspaceMissing, RootKeyError, OptionRefused: it cannot be set up as asked.
     """
     require_java()
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
+    if SparkContext._active_spark_context is not None:
+        active = SparkSession.getActiveSession()
+        if active is not None and id(active) in _jobs:
+            return active
+        raise SparkError(
+            "a Spark application without sealed data is running in this process",
+            hint="Stop it first: its configuration cannot be changed any more.",
+        )
     new = Job(keys) if keys is not None else job(workspace)
     try:
         user = {"spark.master": master or (conf or {}).get("spark.master", "local[*]"), **(conf or {})}
         if user["spark.master"].startswith("local"):
             user = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", **user}
-        os.environ[ENDPOINT_VARIABLE] = str(new.endpoint)
         spark = SparkSession.builder.appName(name).config(map=dict(new.conf(user))).getOrCreate()
         register(spark)
     except BaseException:

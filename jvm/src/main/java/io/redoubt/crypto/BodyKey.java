@@ -36,6 +36,13 @@ public final class BodyKey {
         return new BodyKey(key);
     }
 
+    /** Returns the plaintext of one whole chunk; refuses as {@link #decrypt(long, byte[], int, int, byte[], int)} does. */
+    public byte[] decrypt(long chunk, byte[] ciphertext) throws RedoubtException {
+        byte[] out = new byte[Math.max(0, ciphertext.length - BodyGeometry.TAG)];
+        decrypt(chunk, ciphertext, 0, ciphertext.length, out, 0);
+        return out;
+    }
+
     /**
      * Decrypts chunk number {@code chunk}, the {@code length} bytes at {@code offset} of {@code in}, to {@code outOffset} of
      * {@code out}, another array, and returns the plaintext's length. On error, what was written to {@code out} is zero.

@@ -1,0 +1,145 @@
+"""``redoubt seal``: plaintext in, sealed files and datasets out."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from redoubt.cli.progress import bytes_bar
+from redoubt.cli.session import Session, command
+from redoubt.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from redoubt.sealed.dataset import Dataset
+
+app = typer.Typer()
+
+#: The file name that means standard input or output.
+STREAM = "-"
+
+
+@command(
+    app,
+    example="redoubt seal people.csv people.csv.sealed  |  redoubt seal data/ sealed/  |  redoubt seal 'logs/*.csv' sealed/",
+)
+def seal(
+    session: Session,
+    paths: Annotated[list[str], typer.Argument(metavar="SRC… DST", help="Files, folders or globs, then where to.")],
+    *,
+    key: Annotated[str | None, typer.Option("--key", metavar="NAME", help="Primary key (default: `default`).")] = None,
+    append: Annotated[bool, typer.Option("--append", help="Add to the dataset DST.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the content of the dataset DST.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the sealed file DST.")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Make a dataset of the sealed files that a codec wrote below SRC.")
+    ] = False,
+) -> None:
+    """Seal a file as one sealed file, or folders and several files as a dataset. `-` is stdin or stdout.
+
+    A dataset changes by one commit: readers see all of it or nothing. Paths may be URIs such as s3://bucket/folder.
+    """
+    if append and overwrite:
+        raise UsageError("--append and --overwrite contradict each other")
+    if adopt:
+        _adopt(session, paths, key)
+        return
+    if len(paths) < 2:
+        raise UsageError("name what to seal and where to")
+    *sources, target = paths
+    if sources == [STREAM]:
+        _seal_stream(session, target, key, force=force)
+        return
+    files, single = _files(sources)
+    if single and not (append or overwrite):
+        _seal_file(session, files[0][0], target, key, force=force)
+    else:
+        _seal_folder(session, files, target, key, append=append, overwrite=overwrite)
+
+
+def _adopt(session: Session, paths: list[str], key: str | None) -> None:
+    from redoubt.sealed.maintain import adopt
+
+    if len(paths) != 1:
+        raise UsageError("--adopt takes one folder")
+    _say_dataset(session, adopt(paths[0], keys=session.workspace, key=key))
+
+
+def _seal_stream(session: Session, target: str, key: str | None, *, force: bool) -> None:
+    from redoubt.sealed.transfer import StreamSink, open_output, seal_stream
+
+    sink = StreamSink(sys.stdout.buffer) if target == STREAM else open_output(target, replace=force)
+    with bytes_bar("sealing", None, quiet=session.options.json) as progress:
+        seal_stream(sys.stdin.buffer, sink, keys=session.workspace, key=key, progress=progress)
+    if target != STREAM:
+        session.output.result({"sealed": target}, text=f"sealed stdin as {target}")
+
+
+def _seal_file(session: Session, source: Path, target: str, key: str | None, *, force: bool) -> None:
+    from redoubt.sealed.transfer import SEALED_SUFFIX, StreamSink, open_output, seal_file
+
+    if target == STREAM:
+        seal_file(source, StreamSink(sys.stdout.buffer), keys=session.workspace, key=key)
+        return
+    if "://" not in target and Path(target).is_dir():
+        target = str(Path(target, source.name + SEALED_SUFFIX))
+    size = source.stat().st_size
+    with bytes_bar("sealing", size, quiet=session.options.json) as progress:
+        sink = open_output(target, replace=force)
+        seal_file(source, sink, keys=session.workspace, key=key, progress=progress)
+    session.output.result({"sealed": target, "bytes": size}, text=f"sealed {source} as {target}")
+
+
+def _seal_folder(
+    session: Session, files: list[tuple[Path, str]], target: str, key: str | None, *, append: bool, overwrite: bool
+) -> None:
+    from redoubt.sealed.transfer import seal_folder
+    from redoubt.sealed.write import WriteMode
+
+    if target == STREAM:
+        raise UsageError("a dataset cannot be written to stdout; name a folder")
+    mode = WriteMode.APPEND if append else WriteMode.OVERWRITE if overwrite else WriteMode.CREATE
+    total = sum(path.stat().st_size for path, _ in files)
+    with bytes_bar("sealing", total, quiet=session.options.json) as progress:
+        dataset = seal_folder(files, target, keys=session.workspace, key=key, mode=mode, progress=progress)
+    _say_dataset(session, dataset)
+
+
+def _say_dataset(session: Session, dataset: Dataset) -> None:
+    commit = dataset.head.commit
+    session.output.result(
+        {
+            "dataset": str(dataset.id),
+            "location": dataset.storage.location,
+            "commit": commit.number,
+            "commit_digest": dataset.commit_digest,
+            "parts": len(dataset.parts),
+        },
+        text=f"{dataset.storage.location}: commit {commit.number} with {len(dataset.parts)} parts\n{dataset.commit_digest}",
+    )
+
+
+def _files(sources: list[str]) -> tuple[list[tuple[Path, str]], bool]:
+    """Return (path, name in the dataset) of every file, and whether it is just one file named as such."""
+    from redoubt.sealed.transfer import folder_files
+
+    found: list[tuple[Path, str]] = []
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            found += folder_files(path)
+        elif path.is_file():
+            found.append((path, path.name))
+        elif matches := sorted(filter(Path.is_file, map(Path, glob.glob(source, recursive=True)))):
+            found += [(match, match.name) for match in matches]
+        else:
+            raise NotFound(f"{source} names no file, folder or pattern that matches")
+    names = [name for _, name in found]
+    if len(set(names)) != len(names):
+        raise UsageError(
+            "two files would have the same name in the dataset", hint="Seal their common folder instead: names keep it."
+        )
+    return found, len(sources) == 1 and Path(sources[0]).is_file()

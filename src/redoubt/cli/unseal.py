@@ -1,0 +1,58 @@
+"""``redoubt unseal``: authenticated plaintext out of sealed files and datasets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from redoubt.cli.progress import bytes_bar
+from redoubt.cli.seal import STREAM
+from redoubt.cli.session import Session, command
+from redoubt.errors import UsageError
+
+app = typer.Typer()
+
+
+@command(app, example="redoubt unseal people.csv.sealed people.csv  |  redoubt unseal sealed/ data/")
+def unseal(
+    session: Session,
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A sealed file or dataset, or `-` for stdin.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Where to, or `-` for stdout (files only).")],
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    at_commit: Annotated[
+        str | None, typer.Option("--at-commit", metavar="DIGEST", help="Refuse any other head than this commit.")
+    ] = None,
+) -> None:
+    """Write the plaintext of a sealed file or dataset. Nothing that is not authentic is ever written under DST's name.
+
+    A pipe can only be checked chunk by chunk: if what comes from stdin was truncated, the exit status says so at the end.
+    """
+    from redoubt.sealed.dataset import Dataset
+    from redoubt.sealed.objects import open_object
+    from redoubt.sealed.transfer import StreamSink, open_output, unseal_file, unseal_folder, unseal_stream
+
+    keys = session.workspace
+    sink = StreamSink(sys.stdout.buffer) if target == STREAM else None
+    if source == STREAM:
+        with bytes_bar("unsealing", None, quiet=session.options.json) as progress:
+            unseal_stream(sys.stdin.buffer, sink or open_output(target, replace=force), keys=keys, progress=progress)
+        done = 1
+    elif (file := open_object(source)) is not None:
+        with bytes_bar("unsealing", file.size, quiet=session.options.json) as progress:
+            unseal_file(file, sink or open_output(target, replace=force), keys=keys, where=source, progress=progress)
+        done = 1
+    else:
+        if sink is not None:
+            raise UsageError("a dataset cannot be written to stdout; name a folder")
+        dataset = Dataset.open(source, keys=keys, at_commit=at_commit)
+        total = sum(part.length for part in dataset.parts)
+        with bytes_bar("unsealing", total, quiet=session.options.json) as progress:
+            done = len(unseal_folder(dataset, Path(target), replace=force, progress=progress))
+        if at_commit is None:
+            session.output.say(f"Freshness was not checked; the head is {dataset.commit_digest}.")
+    if target != STREAM:
+        session.output.result({"unsealed": target, "files": done}, text=f"unsealed {source} to {target}")

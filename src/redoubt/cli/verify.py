@@ -1,0 +1,185 @@
+"""``redoubt verify``, ``inspect``, ``rewrap`` and ``gc``: looking at and after sealed data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from redoubt.cli.output import Json
+from redoubt.cli.progress import bytes_bar
+from redoubt.cli.session import Session, command
+from redoubt.errors import UsageError
+
+if TYPE_CHECKING:
+    from redoubt.sealed.storage import RandomAccess
+
+verify_app = typer.Typer()
+
+
+@command(verify_app, example="redoubt verify sealed/ --at-commit sha256:…")
+def verify(
+    session: Session,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A sealed file, a dataset or a sealed Parquet table.")],
+    *,
+    at_commit: Annotated[
+        str | None, typer.Option("--at-commit", metavar="DIGEST", help="Refuse any other head than this commit.")
+    ] = None,
+) -> None:
+    """Authenticate every byte without writing plaintext anywhere. Every fault is listed; any fault is exit status 3."""
+    from redoubt.sealed.objects import open_object
+    from redoubt.sealed.standalone import open_standalone
+    from redoubt.sealed.verify import verify_dataset
+
+    file = open_object(path)
+    if file is not None:
+        with bytes_bar("verifying", file.size, quiet=session.options.json) as progress:
+            opened = open_standalone(file, keys=session.workspace, where=path)
+            for block in opened.reader.stream():
+                progress(len(block))
+        opened.reader.close()
+        text = f"{path}: authentic, {opened.reader.size} bytes of plaintext"
+        session.output.result({"path": path, "kind": "file", "plaintext_bytes": opened.reader.size}, text=text)
+        return
+    with bytes_bar("verifying", None, quiet=session.options.json) as progress:
+        report = verify_dataset(path, keys=session.workspace, at_commit=at_commit, progress=progress)
+    for fault in report.faults:
+        session.output.say(f"{fault.name}: {fault.error}")
+    report.check()
+    for name in report.orphans:
+        session.output.say(f"not listed by the head, never read: {name}")
+    session.output.result(
+        {
+            "path": path,
+            "kind": "dataset",
+            "dataset": str(report.dataset.id),
+            "commits": report.commits,
+            "commit_digest": report.dataset.commit_digest,
+            "parts": report.parts,
+            "bytes": report.bytes,
+            "orphans": list(report.orphans),
+            "freshness": report.dataset.freshness.value,
+        },
+        text=(
+            f"{path}: authentic, {report.parts} parts, {report.commits} commits, {len(report.orphans)} unlisted files\n"
+            f"{report.dataset.commit_digest} (freshness {report.dataset.freshness.value})"
+        ),
+    )
+
+
+inspect_app = typer.Typer()
+
+
+@command(inspect_app, example="redoubt inspect people.csv.sealed")
+def inspect(session: Session, path: Annotated[str, typer.Argument(metavar="PATH", help="What to look at.")]) -> None:
+    """Show what a sealed file or dataset says of itself. A file needs no keys, so nothing shown is authenticated."""
+    from redoubt.sealed.dataset import Dataset
+    from redoubt.sealed.objects import open_object
+
+    file = open_object(path)
+    if file is not None:
+        try:
+            facts = _file_facts(file)
+        finally:
+            file.close()
+        session.output.result(facts, text="\n".join(f"{name}: {value}" for name, value in facts.items()))
+        return
+    dataset = Dataset.open(path, keys=session.workspace)
+    commit = dataset.head.commit
+    facts = {
+        "dataset": str(dataset.id),
+        "commit": commit.number,
+        "commit_digest": dataset.commit_digest,
+        "operation": commit.operation.value,
+        "created": commit.created,
+        "properties": dict(commit.properties),
+    }
+    parts: list[Json] = [
+        {"name": part.name, "kind": part.kind.value, "length": part.length, "sha256": part.sha256}
+        for part in dataset.parts
+    ]
+    for name, value in facts.items():
+        session.output.say(f"{name}: {value}")
+    rows = [(part.name, part.kind.value, part.length, part.media_type) for part in dataset.parts]
+    session.output.table({**facts, "parts": parts}, columns=("part", "kind", "bytes", "media type"), rows=rows)
+
+
+rewrap_app = typer.Typer()
+
+
+@command(rewrap_app, example="redoubt keys rotate default && redoubt rewrap sealed/ people.csv.sealed")
+def rewrap(
+    session: Session,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Sealed files and datasets.")],
+) -> None:
+    """Wrap data keys under the newest version of their primary key. No data is rewritten; readers go on meanwhile.
+
+    A re-wrap does not revoke a data key that leaked: sealing the data again does.
+    """
+    from redoubt.sealed.maintain import rewrap_dataset
+    from redoubt.sealed.objects import is_folder
+    from redoubt.sealed.standalone import rewrap_standalone
+
+    replaced = current = 0
+    for path in paths:
+        if is_folder(path):
+            done = rewrap_dataset(path, provider_for=session.workspace.provider_for)
+            replaced, current = replaced + done.replaced, current + done.current
+        elif "://" in path:
+            raise UsageError(
+                f"{path}: a sealed file on an object store cannot be changed in place",
+                hint="Copy it to a local disk, re-wrap it there and copy it back.",
+            )
+        else:
+            rewrap_standalone(Path(path), provider_for=session.workspace.provider_for)
+            replaced += 1
+    session.output.result(
+        {"replaced": replaced, "current": current},
+        text=f"{replaced} wrapped keys replaced, {current} were current already",
+    )
+
+
+gc_app = typer.Typer()
+
+
+@command(gc_app, example="redoubt gc sealed/ --dry-run", name="gc")
+def collect(
+    session: Session,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A sealed dataset.")],
+    *,
+    older_than_hours: Annotated[
+        float, typer.Option("--older-than", metavar="HOURS", help="Spare younger files: a write may be going on.")
+    ] = 24.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+) -> None:
+    """Delete files that the head commit does not list: what unfinished and replaced writes left behind."""
+    from redoubt.sealed.maintain import collect_garbage
+
+    names = collect_garbage(path, keys=session.workspace, older_than=older_than_hours * 3600, dry_run=dry_run)
+    verb = "would be deleted" if dry_run else "deleted"
+    session.output.result(
+        {"deleted": [*names], "dry_run": dry_run}, text="\n".join([*names, f"{len(names)} files {verb}"])
+    )
+
+
+def _file_facts(file: RandomAccess) -> dict[str, Json]:
+    from redoubt.limits import MAX_HEADER_BYTES
+    from redoubt.sealed.header import FilePurpose, Header
+    from redoubt.sealed.standalone import read_preamble
+
+    start = bytearray(MAX_HEADER_BYTES)
+    header, _ = Header.parse(bytes(start[: file.read_into(0, memoryview(start))]))
+    facts: dict[str, Json] = {
+        "kind": header.purpose.value,
+        "dataset": str(header.dataset_id),
+        "data_key": str(header.data_key_id),
+        "media_type": header.media_type,
+        "bytes": file.size,
+    }
+    if header.purpose is FilePurpose.STANDALONE:
+        slot = read_preamble(file).slot
+        facts |= {"key": str(slot.wrapped.key), "key_version": slot.wrapped.version, "generation": slot.generation}
+    else:
+        facts |= {"commit": str(header.commit_id), "name": header.part_name}
+    return facts
