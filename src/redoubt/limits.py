@@ -32,6 +32,8 @@ MAX_MEDIA_TYPE_BYTES: Final = 127
 PREAMBLE_BYTES: Final = 8192
 SLOT_OFFSETS: Final = (4096, 6144)
 SLOT_BYTES: Final = 2048
+#: One re-wrap a second for 300 years; a higher generation was forged, and its successor must fit 64 bits.
+MAX_SLOT_GENERATION: Final = 10**10
 
 # --- datasets ----------------------------------------------------------------------------------------------------------
 MAX_PARTS: Final = 200_000

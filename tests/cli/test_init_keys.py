@@ -17,8 +17,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from redoubt.cli.main import COMMANDS, main
+from redoubt.cli.main import COMMANDS, app, main
 from redoubt.cli.output import printable
 from redoubt.errors import ExitStatus
 from redoubt.keys.types import WrapContext
@@ -26,7 +28,6 @@ from redoubt.keys.workspace import Workspace
 
 SOURCE = Path(__file__).parents[2] / "src"
 COMMAND = [sys.executable, "-m", "redoubt.cli.main"]
-KEYS_COMMANDS = ["create", "list", "show", "rotate", "enable", "disable", "destroy", "references", "map"]
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -300,13 +301,28 @@ def test_workspace_of_the_environment_yields_to_the_argument(shell: Shell) -> No
     elsewhere.run("keys", "list", "--workspace", shell.folder, variables={"REDOUBT_WORKSPACE": "/nowhere"})
 
 
-@pytest.mark.parametrize("arguments", [[name] for name in COMMANDS] + [["keys", name] for name in KEYS_COMMANDS])
-def test_every_help_has_an_example(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    assert main([*arguments, "--help"]) == 0
-    text = capsys.readouterr().out
-    if arguments != ["keys"]:
-        assert f"Example: redoubt {' '.join(arguments)}" in text
-        assert "--workspace" in text
+def leaves(command: Any, path: str) -> list[tuple[str, Any]]:
+    if not isinstance(command, TyperGroup):
+        return [(path, command)]
+    group: Any = command
+    below = [(group.get_command(None, name), f"{path} {name}") for name in group.list_commands(None)]
+    return [leaf for inner, inner_path in below for leaf in leaves(inner, inner_path)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_an_example_and_the_shared_options(name: str) -> None:
+    root: Any = get_command(app)
+    for path, command in leaves(root.get_command(None, name), f"redoubt {name}"):
+        assert command.epilog.startswith("Example: "), path
+        assert path in command.epilog, path
+        assert command.help, path
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {"--workspace", "--json", "--passphrase-file", "--passphrase-fd", "--debug"} <= options, path
+
+
+def test_help_of_a_command_shows_its_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "create", "--help"]) == 0
+    assert "Example: redoubt keys create lake" in capsys.readouterr().out
 
 
 def test_without_json_a_mistake_prints_nothing_on_stdout(empty: Shell) -> None:

@@ -21,7 +21,7 @@ RECORDS = st.builds(
     WrappedKey,
     st.builds(WrapContext, st.uuids(), st.uuids(), st.sampled_from(Purpose)),
     st.builds(KeyName, LABELS, LABELS, st.sampled_from(Assurance)),
-    st.integers(0, 2**32 - 1),
+    st.integers(1, 2**32 - 1),
     st.text(st.characters(codec="ascii"), max_size=40),
     st.binary(max_size=600),
 )

@@ -142,15 +142,19 @@ class BodyKey:
 
         Raises:
             ChunkTampered: the chunk does not verify: changed, or the body was truncated or extended.
+            Truncated: it is not as long as the last chunk is.
         """
+        last = self.geometry.chunk_count - 1
+        if len(last_chunk) != self.geometry.chunk_span(last, last)[1]:
+            raise Truncated(f"chunk {last} has an impossible length")
         out = bytearray(CHUNK_PLAINTEXT_BYTES)
-        self.decrypt_into(memoryview(last_chunk), first_chunk=self.geometry.chunk_count - 1, out=memoryview(out))
+        self.decrypt_into(memoryview(last_chunk), first_chunk=last, out=memoryview(out))
 
 
 def derive(*, data_key: bytes, salt: bytes, context: bytes) -> tuple[bytes, bytes, bytes]:
     """Return (key, base nonce, commitment) of a body (C2SP chunked-encryption, "Key derivation")."""
-    if len(data_key) != DATA_KEY_BYTES:
-        raise ValueError(f"a data key has {DATA_KEY_BYTES} bytes")
+    if len(data_key) != DATA_KEY_BYTES or len(salt) != BODY_SALT_BYTES:
+        raise ValueError(f"a data key has {DATA_KEY_BYTES} bytes, a salt {BODY_SALT_BYTES}")
     length = 32 + GCM_NONCE_BYTES + BODY_COMMITMENT_BYTES
     okm = HKDFExpand(SHA512(), length, _INFO + salt + context).derive(data_key)
     return okm[:32], okm[32 : 32 + GCM_NONCE_BYTES], okm[32 + GCM_NONCE_BYTES :]
@@ -213,10 +217,14 @@ class BodyDecryptor:
             raise ChunkTampered("the body fails authentication") from None
 
     def finalize(self) -> bytes:
-        """Return the plaintext of the last chunk; raises Truncated if the body ends before it."""
+        """Return the plaintext of the last chunk.
+
+        Raises:
+            Truncated: the body lacks its last, short chunk, or that chunk was changed: a stream cannot tell.
+        """
         try:
             return self._inner.finalize()
-        except (InvalidTag, ValueError):
+        except InvalidTag:
             raise Truncated("the body lacks its last, short chunk, or that chunk was changed") from None
 
 

@@ -67,6 +67,7 @@ CREATE TABLE wraps (
   PRIMARY KEY (name, version, digest),
   FOREIGN KEY (name, version) REFERENCES versions (name, version)
 ) WITHOUT ROWID;
+CREATE INDEX wraps_by_data_key ON wraps (data_key_id);
 """
 
 _TRANSIENT = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

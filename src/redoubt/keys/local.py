@@ -191,6 +191,12 @@ class LocalProvider:
         with self._keystore.writing() as db:
             rows.release_wraps(db, wrapped)
 
+    def settle(self, wrapped: Sequence[WrappedKey]) -> None:
+        """Forget every other reference of the same keys and contexts: *wrapped* are what the data carries now."""
+        _check_batch(wrapped)
+        with self._keystore.writing() as db:
+            rows.settle_wraps(db, wrapped)
+
     def references(self, name: KeyName, *, version: int | None = None) -> Sequence[WrapContext]:
         """Return the contexts still wrapped by a version, or by any version, each once, ordered by dataset id."""
         with self._keystore.reading() as db:

@@ -81,7 +81,7 @@ class Provider(Protocol):
         """Destroy a version for ever; KeyReferenced while it still wraps data keys, unless told so."""
 
     def wrap(self, name: KeyName, keys: Sequence[DataKey]) -> Sequence[WrappedKey]:
-        """Wrap *keys*, each in its own context, under the newest version; KeyDisabled if that one is not enabled."""
+        """Wrap *keys*, each in its own context, under the newest version; KeyDisabled or KeyDestroyed if that one is."""
 
     def unwrap(self, wrapped: Sequence[WrappedKey]) -> Sequence[DataKey]:
         """Unwrap; WrapRefused if a record was changed or belongs to another context."""
@@ -91,6 +91,12 @@ class Provider(Protocol):
 
     def release(self, wrapped: Sequence[WrappedKey]) -> None:
         """Forget the references that these wraps hold, after their records were replaced or deleted; idempotent."""
+
+    def settle(self, wrapped: Sequence[WrappedKey]) -> None:
+        """Forget every reference of the same key and context but those of *wrapped*, which the data carries now.
+
+        Run after a re-wrap is durable: it also drops what an interrupted re-wrap of the same data left behind.
+        """
 
     def references(self, name: KeyName, *, version: int | None = None) -> Sequence[WrapContext]:
         """Return the contexts still wrapped by a version, or by any version, of the key."""

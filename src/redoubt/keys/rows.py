@@ -123,6 +123,14 @@ def release_wraps(db: sqlite3.Connection, wrapped: Sequence[WrappedKey]) -> None
     )
 
 
+def settle_wraps(db: sqlite3.Connection, wrapped: Sequence[WrappedKey]) -> None:
+    """Remove every reference of the same keys and contexts but those of *wrapped* themselves."""
+    db.executemany(
+        "DELETE FROM wraps WHERE name = ? AND dataset_id = ? AND data_key_id = ? AND purpose = ? AND digest != ?",
+        [(name, dataset, key, purpose, digest) for name, _, digest, dataset, key, purpose in map(_reference, wrapped)],
+    )
+
+
 def count_references(db: sqlite3.Connection, row: VersionRow) -> int:
     """Return how many live wraps a version has made."""
     (count,) = db.execute(

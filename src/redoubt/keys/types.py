@@ -61,6 +61,10 @@ class WrappedKey:
     mechanism: str
     ciphertext: bytes
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.version < 2**32:
+            raise KeyError_(f"{self.version} is no version of a primary key")
+
     def encode(self) -> bytes:
         """Return the canonical record."""
         record = encode_fields(
@@ -100,7 +104,10 @@ class WrappedKey:
             text = mechanism.decode("ascii")
         except (ValueError, KeyError_):
             raise HeaderInvalid(f"{what} has a malformed field") from None
-        return cls(context, name, _VERSION.unpack(version)[0], text, ciphertext)
+        try:
+            return cls(context, name, _VERSION.unpack(version)[0], text, ciphertext)
+        except KeyError_ as error:
+            raise HeaderInvalid(f"{what} has a malformed field: {error.what}") from None
 
 
 def uuid_of(raw: bytes) -> UUID:

@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterator
 
 from redoubt.crypto.chunked import BodyDecryptor, BodyEncryptor, BodyKey, chunk_runs
-from redoubt.errors import PartChanged, Truncated
+from redoubt.errors import ChunkTampered, PartChanged, Truncated
 from redoubt.keys.types import DataKey
 from redoubt.limits import BODY_PREFIX_BYTES, CHUNK_CIPHERTEXT_BYTES, CHUNK_PLAINTEXT_BYTES
 from redoubt.sealed.storage import RandomAccess, Sink
@@ -30,6 +30,7 @@ class SealedReader:
         self._file = file
         self._data_key = data_key
         self._context = context
+        self._prefix = prefix
         self._key = BodyKey.open(
             data_key=data_key.secret, context=context, prefix=prefix, ciphertext_length=file.size - offset
         )
@@ -75,10 +76,16 @@ class SealedReader:
             ChunkTampered, Truncated, StorageError: from the block on that cannot be read.
         """
         decryptor = BodyDecryptor(data_key=self._data_key.secret, context=self._context)
+        # The prefix that was checked, not the one that stands in the file by now: a writer's other attempt at the same
+        # part is authentic under the same header, and only its salt tells it from this one.
+        decryptor.update(self._prefix)
         total = self._key.geometry.ciphertext_length
-        for offset in range(0, total, len(self._ciphertext)):
+        for offset in range(BODY_PREFIX_BYTES, total, len(self._ciphertext)):
             yield decryptor.update(self._read(offset, min(len(self._ciphertext), total - offset)))
-        yield memoryview(decryptor.finalize())
+        try:
+            yield memoryview(decryptor.finalize())
+        except Truncated:  # the length is right: every byte of it was read
+            raise ChunkTampered(f"the last chunk of {self._where} fails authentication") from None
 
     def read(self, start: int = 0, end: int | None = None) -> bytes:
         """Return the plaintext of ``[start, end)``."""
@@ -110,14 +117,18 @@ class SealedStream(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:  # noqa: D102
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._reader.size}[whence]
-        self._position = max(base + offset, 0)
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._reader.size}
+        if whence not in bases or bases[whence] + offset < 0:
+            raise ValueError(f"no such position: {offset} from {whence}")
+        self._position = bases[whence] + offset
         return self._position
 
     def tell(self) -> int:  # noqa: D102
         return self._position
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # noqa: D102
+        if self.closed:
+            raise ValueError("read of a closed file")
         view = memoryview(buffer).cast("B")
         done = 0
         for block in self._reader.blocks(self._position, self._position + len(view)):

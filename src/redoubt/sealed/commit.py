@@ -21,13 +21,13 @@ import rfc8785
 
 from redoubt.errors import CommitInvalid, HeaderInvalid
 from redoubt.limits import BODY_PREFIX_BYTES, MAX_COMMIT_BYTES, MAX_COMMIT_NUMBER, MAX_PARTS
-from redoubt.sealed.header import check_media_type, check_part_name
+from redoubt.sealed.header import NIL, check_media_type, check_part_name
 
 _FORMAT = 1
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 _HEX_PREFIX = re.compile(rf"(?:[0-9a-f]{{{2 * BODY_PREFIX_BYTES}}})?")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 class Operation(StrEnum):
@@ -73,6 +73,8 @@ class Part:
             and _HEX_PREFIX.fullmatch(self.prefix)
             and bool(self.prefix) == (self.kind is not PartKind.PARQUET)
             and self.name.partition("/")[0] not in {"_commits", "_keys"}
+            and (self.kind is not PartKind.PART or self.name.startswith(f"data/{self.commit}/"))
+            and (self.kind is PartKind.STANDALONE) == (self.commit == NIL)
         )
         if not well_formed:
             raise CommitInvalid(f"the entry of part {self.name!r} is malformed")
@@ -95,14 +97,17 @@ class Commit:
     def __post_init__(self) -> None:
         if not 1 <= self.number <= MAX_COMMIT_NUMBER:
             raise CommitInvalid(f"commit number {self.number} is out of range")
-        if (self.previous is None) != (self.number == 1) or (self.previous and not _DIGEST.fullmatch(self.previous)):
+        first = self.number == 1
+        if (self.previous is None) != first or (self.previous is not None and not _DIGEST.fullmatch(self.previous)):
             raise CommitInvalid("the predecessor's digest is missing or malformed")
         if not _TIME.fullmatch(self.created):
             raise CommitInvalid("the commit's time is malformed")
         if len(self.parts) > MAX_PARTS:
             raise CommitInvalid(f"{len(self.parts)} parts are more than the {MAX_PARTS} that a dataset may have")
+        if any(part.owner != self.dataset for part in self.parts if part.kind is not PartKind.STANDALONE):
+            raise CommitInvalid("a part belongs to another dataset than the commit")
         names = [part.name.encode() for part in self.parts]
-        if any(first >= second for first, second in pairwise(names)):
+        if any(one >= other for one, other in pairwise(names)):
             raise CommitInvalid("the parts are not sorted by name, or a name occurs twice")
 
     def encode(self) -> bytes:
@@ -153,9 +158,10 @@ class Commit:
                 properties=properties,
                 parts=tuple(_part_of(part) for part in raw["parts"]),
             )
+            canonical = commit.encode()
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise CommitInvalid("the record is not the JSON that a commit is") from None
-        if commit.encode() != data:
+        if canonical != data:
             raise CommitInvalid("the record is not in canonical form")
         return commit
 
@@ -167,6 +173,12 @@ class Commit:
 def commit_name(number: int) -> str:
     """Return the name of commit record *number* relative to the dataset."""
     return f"_commits/{number:08d}"
+
+
+def parse_commit_name(name: str) -> int:
+    """Return the number of the commit record that is called *name*, or 0 if that is no record's name."""
+    digits = name.removeprefix("_commits/")
+    return int(digits) if len(digits) == 8 and digits.isascii() and digits.isdecimal() and digits != name else 0
 
 
 def digest_of(record_file: bytes) -> str:

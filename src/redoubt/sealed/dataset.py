@@ -8,7 +8,7 @@ rolls a dataset back; pass ``at_commit`` to pin a digest, else :attr:`Dataset.fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -26,11 +26,11 @@ from redoubt.errors import (
     SealedError,
 )
 from redoubt.keys.provider import KeySource
-from redoubt.keys.types import DataKey
+from redoubt.keys.types import DataKey, WrapContext
 from redoubt.limits import MAX_COMMIT_BYTES, MAX_COMMIT_NUMBER, MAX_HEADER_BYTES
 from redoubt.sealed import keyfiles
 from redoubt.sealed.body import SealedReader, open_body
-from redoubt.sealed.commit import Commit, Part, PartKind, commit_name, digest_of
+from redoubt.sealed.commit import Commit, Part, PartKind, commit_name, digest_of, parse_commit_name
 from redoubt.sealed.header import COMMIT_MEDIA_TYPE, FilePurpose, Header
 from redoubt.sealed.objects import storage_for
 from redoubt.sealed.standalone import open_standalone
@@ -122,47 +122,58 @@ class Dataset:
                 raise PartChanged(f"part {part.name} has {sizes[part.name]} bytes; its commit lists {part.length}")
 
     def open_part(self, part: Part) -> SealedReader:
-        """Open one part for range reads.
-
-        Raises:
-            PartMissing, PartChanged, IdentityMismatch: it is not the listed one.
-            SealedError, KeyError_: it is not authentic, or its key is not released.
-        """
-        try:
-            file = self.storage.open(part.name)
-        except NotFound:
-            raise PartMissing(f"part {part.name} of {self.storage.location} is missing") from None
-        try:
-            if file.size != part.length:
-                raise PartChanged(f"part {part.name} has {file.size} bytes; its commit lists {part.length}")
-            if part.kind is PartKind.STANDALONE:
-                opened = open_standalone(file, keys=self.keys, where=part.name, listed_prefix=part.prefix)
-                context = opened.preamble.header
-                if (context.dataset_id, context.data_key_id) != (part.owner, part.key):
-                    raise IdentityMismatch(f"part {part.name} is another standalone file than the commit lists")
-                return opened.reader
-            if part.kind is PartKind.PARQUET:
-                raise SealedError(f"part {part.name} is an encrypted Parquet file: read it with a Parquet reader")
-            start = bytearray(MAX_HEADER_BYTES)
-            header, length = Header.parse(bytes(start[: file.read_into(0, memoryview(start))]))
-            header.expect(part_header(part, dataset_id=self.id))
-            return open_body(
-                file,
-                data_key=self.data_key(part.key),
-                context=bytes(start[:length]),
-                offset=length,
-                where=part.name,
-                listed_prefix=part.prefix,
-            )
-        except BaseException:
-            file.close()
-            raise
+        """Open one part for range reads; errors as :func:`open_listed`."""
+        return open_listed(self.storage, part, dataset_id=self.id, keys=self.keys, data_key=self.data_key)
 
     def data_key(self, data_key_id: UUID) -> DataKey:
         """Return a data key of this dataset, unwrapped once."""
         if data_key_id not in self._data_keys:
             self._data_keys[data_key_id] = unwrap(self.storage, data_key_id, dataset_id=self.id, keys=self.keys)
         return self._data_keys[data_key_id]
+
+
+def open_listed(
+    storage: Storage,
+    part: Part,
+    *,
+    dataset_id: UUID,
+    keys: KeySource,
+    data_key: Callable[[UUID], DataKey] | None = None,
+) -> SealedReader:
+    """Open exactly the part that an authentic commit record lists as *part*, for range reads.
+
+    *data_key* gives data keys by id; by default they are unwrapped from the dataset's key files.
+
+    Raises:
+        PartMissing, PartChanged, IdentityMismatch: it is not the listed one.
+        SealedError, KeyError_: it is not authentic, or its key is not released.
+    """
+    if part.kind is PartKind.PARQUET:
+        raise SealedError(f"part {part.name} is an encrypted Parquet file: read it with a Parquet reader")
+    try:
+        file = storage.open(part.name)
+    except NotFound:
+        raise PartMissing(f"part {part.name} of {storage.location} is missing") from None
+    try:
+        if file.size != part.length:
+            raise PartChanged(f"part {part.name} has {file.size} bytes; its commit lists {part.length}")
+        if part.kind is PartKind.STANDALONE:
+            return open_standalone(file, keys=keys, where=part.name, listed=part).reader
+        start = bytearray(MAX_HEADER_BYTES)
+        header, length = Header.parse(bytes(start[: file.read_into(0, memoryview(start))]))
+        header.expect(part_header(part, dataset_id=dataset_id))
+        key = data_key(part.key) if data_key else unwrap(storage, part.key, dataset_id=dataset_id, keys=keys)
+        return open_body(
+            file,
+            data_key=key,
+            context=bytes(start[:length]),
+            offset=length,
+            where=part.name,
+            listed_prefix=part.prefix,
+        )
+    except BaseException:
+        file.close()
+        raise
 
 
 def part_header(part: Part, *, dataset_id: UUID) -> Header:
@@ -177,8 +188,8 @@ def unwrap(storage: Storage, data_key_id: UUID, *, dataset_id: UUID, keys: KeySo
         KeyFileMissing, IdentityMismatch, HeaderInvalid, KeyError_: no such key, or another dataset's.
     """
     _, wrapped = keyfiles.read_current(storage, data_key_id)
-    if wrapped.context.dataset_id != dataset_id:
-        raise IdentityMismatch(f"the key file of data key {data_key_id} belongs to another dataset")
+    if wrapped.context != WrapContext(dataset_id, data_key_id):
+        raise IdentityMismatch(f"the key file of data key {data_key_id} belongs to another dataset or purpose")
     return keys.unwrap([wrapped])[0]
 
 
@@ -188,11 +199,8 @@ def commit_numbers(storage: Storage) -> list[int]:
     Raises:
         CommitInvalid: a record is missing.
     """
-    try:
-        names = [entry.name.rpartition("/")[2] for entry in storage.list("_commits")]
-    except NotFound:
-        return []
-    numbers = sorted(int(name) for name in names if len(name) == 8 and name.isascii() and name.isdecimal())
+    names = (entry.name for entry in storage.list("_commits"))
+    numbers = sorted(filter(None, map(parse_commit_name, names)))
     if numbers != list(range(1, len(numbers) + 1)) or len(numbers) > MAX_COMMIT_NUMBER:
         raise CommitInvalid(f"the commit records of {storage.location} are not numbered 1 to {len(numbers)}")
     return numbers
@@ -225,8 +233,5 @@ def _sizes(storage: Storage, parts: Sequence[Part]) -> dict[str, int]:
     """Return the stored sizes of *parts*, from one listing a top folder instead of one request a part."""
     sizes: dict[str, int] = {}
     for folder in {part.name.rpartition("/")[0] for part in parts}:
-        try:
-            sizes.update((entry.name, entry.size) for entry in storage.list(folder))
-        except NotFound:
-            continue
+        sizes.update((entry.name, entry.size) for entry in storage.list(folder))
     return sizes

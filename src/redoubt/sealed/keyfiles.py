@@ -6,14 +6,16 @@ both win, and readers that listed before still find the generation they listed o
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
-from redoubt.errors import AlreadyExists, IdentityMismatch, KeyFileMissing, NotFound
+from redoubt.errors import AlreadyExists, IdentityMismatch, KeyFileMissing, NotFound, SlotDamaged
 from redoubt.keys.types import WrappedKey
 from redoubt.limits import MAX_KEY_GENERATION, MAX_WRAPPED_RECORD_BYTES
 from redoubt.sealed.storage import Storage
 
 _READ_ATTEMPTS = 5
+_NAME = re.compile(r"_keys/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/([0-9]{8})")
 
 
 def key_file_name(data_key_id: UUID, generation: int) -> str:
@@ -31,7 +33,7 @@ def read_current(storage: Storage, data_key_id: UUID) -> tuple[int, WrappedKey]:
 
     Raises:
         KeyFileMissing: there is none.
-        HeaderInvalid, IdentityMismatch: it is not a record of this data key.
+        SealedError: it is not a record of this data key.
     """
     for _ in range(_READ_ATTEMPTS):
         generations = _generations(storage, data_key_id)
@@ -49,45 +51,39 @@ def read_current(storage: Storage, data_key_id: UUID) -> tuple[int, WrappedKey]:
 
 
 def replace(storage: Storage, *, generation: int, wrapped: WrappedKey) -> bool:
-    """Make *wrapped* the successor of *generation* and remove older ones; False if another re-wrap came first."""
+    """Make *wrapped* the successor of *generation*; False if another re-wrap came first.
+
+    Raises:
+        SlotDamaged: *generation* is the last that a name can state; no writer gets there.
+    """
     data_key_id = wrapped.context.data_key_id
+    if generation >= MAX_KEY_GENERATION:
+        raise SlotDamaged(f"the generation of the key file of {data_key_id} is one that no writer reaches")
     try:
         storage.put_if_absent(key_file_name(data_key_id, generation + 1), wrapped.encode())
     except AlreadyExists:
         return False
+    return True
+
+
+def remove_older(storage: Storage, data_key_id: UUID, generation: int) -> None:
+    """Remove the generations below *generation*, which is durable: readers that find one gone list again."""
     for old in _generations(storage, data_key_id):
         if old < generation:
             storage.delete(key_file_name(data_key_id, old))
-    storage.delete(key_file_name(data_key_id, generation))
-    return True
 
 
 def data_key_ids(storage: Storage) -> list[UUID]:
     """Return the ids of every data key that has key files, sorted."""
-    found: set[UUID] = set()
-    try:
-        for entry in storage.list("_keys"):
-            segments = entry.name.split("/")
-            if len(segments) == 3 and _generation(segments[2]):
-                try:
-                    found.add(UUID(segments[1]))
-                except ValueError:
-                    continue
-    except NotFound:
-        return []
-    return sorted(found)
+    return sorted({parsed[0] for entry in storage.list("_keys") if (parsed := parse_key_file_name(entry.name))})
+
+
+def parse_key_file_name(name: str) -> tuple[UUID, int] | None:
+    """Return (data key id, generation) of a key file's name, or None if it is no such name (a temporary, say)."""
+    match = _NAME.fullmatch(name)
+    return (UUID(match[1]), int(match[2])) if match and int(match[2]) else None
 
 
 def _generations(storage: Storage, data_key_id: UUID) -> list[int]:
-    try:
-        names = [entry.name.rpartition("/")[2] for entry in storage.list(f"_keys/{data_key_id}")]
-    except NotFound:
-        return []
-    return sorted(filter(None, map(_generation, names)))
-
-
-def _generation(name: str) -> int:
-    """Return the generation that a file name states, or 0 if it is no key file (a temporary, say)."""
-    if len(name) == 8 and name.isascii() and name.isdecimal():
-        return int(name) if 1 <= int(name) <= MAX_KEY_GENERATION else 0
-    return 0
+    names = (parse_key_file_name(entry.name) for entry in storage.list(f"_keys/{data_key_id}"))
+    return sorted(parsed[1] for parsed in names if parsed and parsed[0] == data_key_id)

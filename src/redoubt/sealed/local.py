@@ -39,11 +39,21 @@ def storage_errors(path: object) -> Iterator[None]:
 
 def sync_folder(folder: Path) -> None:
     """Make the entries of *folder* durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make *folder* and those above it that are missing, durably: each new entry is synced."""
+    missing = [folder]
+    while not missing[-1].exists() and missing[-1].parent != missing[-1]:
+        missing.append(missing[-1].parent)
+    for made in reversed(missing[:-1]):
+        made.mkdir(exist_ok=True)
+        sync_folder(made.parent)
 
 
 class LocalFile:
@@ -51,7 +61,8 @@ class LocalFile:
 
     def __init__(self, path: Path) -> None:
         with storage_errors(path):
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # O_NONBLOCK: opening a named pipe in a file's place must not wait for its writer.
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         status = os.fstat(self._descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(self._descriptor)
@@ -125,7 +136,7 @@ class _LocalSink:
     def __init__(self, path: Path) -> None:
         self._path = path
         with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._flusher = _Flusher(self._descriptor)
 
@@ -137,17 +148,21 @@ class _LocalSink:
     def finish(self) -> None:
         self._flusher.end()
         with storage_errors(self._path):
-            try:
-                os.fsync(self._descriptor)
-            finally:
-                os.close(self._descriptor)
+            os.fsync(self._descriptor)
+            self._close()
             sync_folder(self._path.parent)
 
     def abort(self) -> None:
         self._flusher.end()
-        os.close(self._descriptor)
+        self._close()
         with contextlib.suppress(OSError):
             self._path.unlink()
+
+    def _close(self) -> None:
+        # Never twice: the number may be another file's by then.
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class AtomicFile:
@@ -165,7 +180,7 @@ class AtomicFile:
         if not replace and path.exists():
             raise AlreadyExists(f"{path} exists")
         with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             try:
                 self._descriptor = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, mode)
             except OSError as error:
@@ -209,10 +224,18 @@ class AtomicFile:
         self._discard()
 
     def _discard(self) -> None:
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1  # never closed twice: the number may be another file's by then
+        if descriptor >= 0:
+            os.close(descriptor)
         if self._named:
+            self._named = False
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 class LocalStorage:
@@ -257,7 +280,7 @@ class LocalStorage:
         """Walk the folder; symbolic links are not followed into other folders."""
         start = self._path(prefix)
         with storage_errors(start):
-            for folder, _, names in os.walk(start):
+            for folder, _, names in os.walk(start, onerror=_raise_unless_missing):
                 for name in names:
                     path = Path(folder, name)
                     with contextlib.suppress(FileNotFoundError):

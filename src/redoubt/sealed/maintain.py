@@ -8,16 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from redoubt.errors import CommitConflict, NotFound, NotSealed
+from redoubt.errors import CommitConflict, NotFound, SealedError
 from redoubt.keys.names import KeyName
 from redoubt.keys.provider import KeySource, Provider
+from redoubt.keys.types import WrappedKey
 from redoubt.limits import BODY_PREFIX_BYTES, PREAMBLE_BYTES
 from redoubt.sealed import keyfiles
 from redoubt.sealed.commit import Operation, Part, PartKind
 from redoubt.sealed.dataset import Dataset, commit_numbers
 from redoubt.sealed.local import LocalStorage
 from redoubt.sealed.objects import storage_for
-from redoubt.sealed.standalone import open_standalone, read_preamble
+from redoubt.sealed.standalone import open_standalone
 from redoubt.sealed.storage import Storage
 from redoubt.sealed.verify import orphans
 from redoubt.sealed.write import DatasetWrite, WriteMode
@@ -55,17 +56,22 @@ def rewrap_dataset(location: str | Storage, *, provider_for: Callable[[KeyName],
             generation, old = keyfiles.read_current(storage, data_key_id)
             provider = provider_for(old.key)
             if old.version == provider.describe(old.key).current.version:
-                provider.settle([old])
+                _settle(storage, provider, generation, old)  # for a re-wrap that was interrupted here
                 current += 1
                 break
-            new = provider.rewrap([old])[0]
+            (new,) = provider.rewrap([old])
             if keyfiles.replace(storage, generation=generation, wrapped=new):
-                provider.settle([new])
+                _settle(storage, provider, generation + 1, new)
                 replaced += 1
                 break
         else:
             raise CommitConflict(f"other re-wraps of data key {data_key_id} came first {_CAS_ATTEMPTS} times")
     return Rewrapped(replaced, current)
+
+
+def _settle(storage: Storage, provider: Provider, generation: int, current: WrappedKey) -> None:
+    keyfiles.remove_older(storage, current.context.data_key_id, generation)
+    provider.settle([current])
 
 
 def adopt(location: str, *, keys: KeySource, key: str | None = None) -> Dataset:
@@ -98,14 +104,10 @@ def adopt(location: str, *, keys: KeySource, key: str | None = None) -> Dataset:
 def _adopted(storage: Storage, name: str, keys: KeySource) -> Part:
     file = storage.open(name)
     try:
-        preamble = read_preamble(file)
-    except NotSealed as error:
-        raise NotSealed(f"{name}: {error.what}") from None
-    prefix = bytearray(BODY_PREFIX_BYTES)
-    file.read_into(PREAMBLE_BYTES, memoryview(prefix))
-    digest = hashlib.sha256()
-    opened = open_standalone(file, keys=keys, where=name)
-    try:
+        prefix = bytearray(BODY_PREFIX_BYTES)
+        file.read_into(PREAMBLE_BYTES, memoryview(prefix))
+        digest = hashlib.sha256()
+        opened = open_standalone(file, keys=keys, where=name)
         for _ in opened.reader.stream():
             pass
         buffer = memoryview(bytearray(1 << 20))
@@ -113,9 +115,11 @@ def _adopted(storage: Storage, name: str, keys: KeySource) -> Part:
         while count := file.read_into(offset, buffer):
             digest.update(buffer[:count])
             offset += count
+    except SealedError as error:
+        raise type(error)(f"{name}: {error.what}", hint=error.hint) from None
     finally:
-        opened.reader.close()
-    header = preamble.header
+        file.close()
+    header = opened.preamble.header
     return Part(
         name=name,
         kind=PartKind.STANDALONE,
@@ -137,16 +141,20 @@ def collect_garbage(
     dry_run: bool = False,
     now: float | None = None,
 ) -> list[str]:
-    """Delete orphans whose age exceeds *older_than* seconds; return their names. *dry_run* deletes nothing.
+    """Delete orphans below ``data/`` whose age exceeds *older_than* seconds; return their names.
+
+    Only writers put files there. What else lies in the folder (files that wait to be adopted, other people's) and keys
+    are never deleted. *dry_run* deletes nothing.
 
     Raises:
         SealedError, KeyError_: the head is not authentic; nothing is deleted.
     """
-    dataset = Dataset.open(location, keys=keys)
-    unlisted = set(orphans(dataset))
+    storage = storage_for(location) if isinstance(location, str) else location
     limit = (time.time() if now is None else now) - older_than
-    doomed = sorted(entry.name for entry in dataset.storage.list() if entry.name in unlisted and entry.modified < limit)
+    old = {entry.name for entry in storage.list("data") if entry.modified < limit}
+    # The head is read after the listing: what was committed meanwhile is spared.
+    doomed = sorted(old.intersection(orphans(Dataset.open(storage, keys=keys))))
     if not dry_run:
         for name in doomed:
-            dataset.storage.delete(name)
+            storage.delete(name)
     return doomed

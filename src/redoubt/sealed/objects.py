@@ -188,7 +188,7 @@ class ObjectStorage:
         """List the prefix recursively."""
         start = self._path(prefix)
         with _store_errors(start):
-            infos = self._filesystem.get_file_info(self._fs.FileSelector(start, recursive=True, allow_not_found=False))
+            infos = self._filesystem.get_file_info(self._fs.FileSelector(start, recursive=True, allow_not_found=True))
         for info in infos:
             if info.type == self._fs.FileType.File:
                 modified = info.mtime.timestamp() if info.mtime is not None else 0.0

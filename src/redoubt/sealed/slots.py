@@ -11,10 +11,10 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
-from redoubt.errors import HeaderInvalid, IdentityMismatch, NotSealed, SlotDamaged, Truncated
-from redoubt.keys.types import WrappedKey
-from redoubt.limits import MAX_HEADER_BYTES, PREAMBLE_BYTES, SLOT_BYTES, SLOT_OFFSETS
-from redoubt.sealed.header import FilePurpose, Header
+from redoubt.errors import HeaderInvalid, IdentityMismatch, SlotDamaged, Truncated
+from redoubt.keys.types import WrapContext, WrappedKey
+from redoubt.limits import MAX_HEADER_BYTES, MAX_SLOT_GENERATION, PREAMBLE_BYTES, SLOT_BYTES, SLOT_OFFSETS
+from redoubt.sealed.header import MAGIC, FilePurpose, Header
 
 _SLOT = struct.Struct(">QH")
 _DIGEST_BYTES = 32
@@ -73,7 +73,7 @@ class Preamble:
         """The slot that counts."""
         slot = self.slots[self.current]
         if slot is None:
-            raise SlotDamaged("both key slots are empty")
+            raise SlotDamaged("no key slot holds a key")
         return slot
 
     @classmethod
@@ -104,7 +104,13 @@ class Preamble:
         return bytes(raw)
 
     def replacement(self, wrapped: WrappedKey) -> tuple[int, bytes]:
-        """Return (file offset, slot bytes) to write so that *wrapped* becomes the current key."""
+        """Return (file offset, slot bytes) to write so that *wrapped* becomes the current key.
+
+        Raises:
+            SlotDamaged: no higher generation can be written.
+        """
+        if self.slot.generation >= MAX_SLOT_GENERATION:
+            raise SlotDamaged("the generation of the key slot is one that no writer reaches")
         return SLOT_OFFSETS[1 - self.current], KeySlot(self.slot.generation + 1, wrapped).encode()
 
 
@@ -139,16 +145,13 @@ def _checked(preamble: Preamble) -> Preamble:
     first, second = preamble.slots
     if first is not None and second is not None and first.generation == second.generation:
         raise SlotDamaged("both key slots have the same generation")
-    context = preamble.slot.wrapped.context
-    if (context.dataset_id, context.data_key_id) != (preamble.header.dataset_id, preamble.header.data_key_id):
-        raise IdentityMismatch("the wrapped key belongs to another file than the header")
+    expected = WrapContext(preamble.header.dataset_id, preamble.header.data_key_id)
+    for slot in preamble.slots:
+        if slot is not None and slot.wrapped.context != expected:
+            raise IdentityMismatch("the wrapped key belongs to another file, or another purpose, than the header")
     return preamble
 
 
 def is_sealed(start: bytes) -> bool:
     """Tell whether a file that starts with *start* claims to be sealed; says nothing about authenticity."""
-    try:
-        Header.parse(start[:MAX_HEADER_BYTES])
-    except NotSealed:
-        return False
-    return True
+    return start.startswith(MAGIC)

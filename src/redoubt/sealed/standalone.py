@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from redoubt.errors import StorageError
+from redoubt.errors import IdentityMismatch, SlotDamaged, StorageError
 from redoubt.keys.names import KeyName
 from redoubt.keys.provider import KeySource, Provider
 from redoubt.keys.types import WrapContext, WrappedKey
 from redoubt.limits import PREAMBLE_BYTES
 from redoubt.sealed.body import SealedReader, SealedWriter, open_body
+from redoubt.sealed.commit import Part
 from redoubt.sealed.header import DEFAULT_MEDIA_TYPE, NIL, FilePurpose, Header
 from redoubt.sealed.local import storage_errors
 from redoubt.sealed.slots import Preamble, repairable
 from redoubt.sealed.storage import RandomAccess, Sink
+
+
+_TORN_READS = 2
+_TORN_READ_PAUSE_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +50,35 @@ def write_standalone(
 
 
 def read_preamble(file: RandomAccess) -> Preamble:
-    """Parse the preamble of *file*; errors as :meth:`Preamble.parse`."""
+    """Parse the preamble of *file*; errors as :meth:`Preamble.parse`.
+
+    A slot that does not parse is read again: a re-wrap may be writing it this moment.
+    """
     raw = bytearray(PREAMBLE_BYTES)
+    for _ in range(_TORN_READS):
+        with contextlib.suppress(SlotDamaged):
+            return Preamble.parse(bytes(raw[: file.read_into(0, memoryview(raw))]))
+        time.sleep(_TORN_READ_PAUSE_SECONDS)
     return Preamble.parse(bytes(raw[: file.read_into(0, memoryview(raw))]))
 
 
 def open_standalone(
-    file: RandomAccess, *, keys: KeySource, where: str, listed_prefix: str | None = None
+    file: RandomAccess, *, keys: KeySource, where: str, listed: Part | None = None
 ) -> OpenStandalone:
-    """Open a standalone file; its end is authenticated unless a commit record lists its prefix and length.
+    """Open a standalone file; its end is authenticated unless a commit record lists it, and so vouches for its length.
 
     Raises:
+        IdentityMismatch: it is another file than the one *listed*.
         SealedError, KeyError_: the file is not authentic, or its key is not released.
     """
     preamble = read_preamble(file)
+    header = preamble.header
+    if listed and (header.dataset_id, header.data_key_id, header.media_type) != (
+        listed.owner,
+        listed.key,
+        listed.media_type,
+    ):
+        raise IdentityMismatch(f"{where} is another standalone file than the commit lists")
     data_key = keys.unwrap([preamble.slot.wrapped])[0]
     reader = open_body(
         file,
@@ -63,7 +86,7 @@ def open_standalone(
         context=preamble.header_bytes,
         offset=PREAMBLE_BYTES,
         where=where,
-        listed_prefix=listed_prefix,
+        listed_prefix=listed.prefix if listed else None,
     )
     return OpenStandalone(preamble, reader)
 
@@ -71,8 +94,8 @@ def open_standalone(
 def rewrap_standalone(path: Path, *, provider_for: Callable[[KeyName], Provider]) -> WrappedKey:
     """Wrap the data key of a local standalone file under the newest version of its primary key, in place.
 
-    Only the 2048 bytes of one key slot are written. A damaged slot is repaired. *provider_for* maps
-    the key's name to its provider.
+    Only the 2048 bytes of one key slot are written. A damaged slot is repaired. *provider_for* maps the key's name to
+    its provider. Readers and other re-wraps may go on meanwhile.
 
     Raises:
         SealedError, KeyError_, StorageError: nothing was changed.
@@ -81,15 +104,16 @@ def rewrap_standalone(path: Path, *, provider_for: Callable[[KeyName], Provider]
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         with storage_errors(path):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # two re-wraps at once would write the same slot
             preamble = repairable(os.pread(descriptor, PREAMBLE_BYTES, 0))
             old = preamble.slot.wrapped
             provider = provider_for(old.key)
-            new = provider.rewrap([old])[0]
+            (new,) = provider.rewrap([old])
             offset, slot = preamble.replacement(new)
             if os.pwrite(descriptor, slot, offset) != len(slot):
                 raise StorageError(f"{path}: the key slot was not written whole")
             os.fsync(descriptor)
+        provider.settle([new])
     finally:
         os.close(descriptor)
-    provider.settle([new])
     return new

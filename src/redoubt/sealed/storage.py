@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
-from redoubt.errors import StorageError
+from redoubt.errors import SealedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,13 @@ class Storage(Protocol):
         """Store a small object durably, or raise AlreadyExists and change nothing."""
 
     def read(self, name: str, *, limit: int) -> bytes:
-        """Return a whole object of at most *limit* bytes; StorageError if it is longer."""
+        """Return a whole object of at most *limit* bytes; SealedError if it is longer."""
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Yield every object below the folder *prefix* ("" is the location), recursively, in no particular order."""
+        """Yield every object below the folder *prefix* ("" is the location), recursively, in no particular order.
+
+        A folder that does not exist holds nothing; one that cannot be read is StorageError.
+        """
 
     def size(self, name: str) -> int:
         """Return an object's length in bytes."""
@@ -85,10 +88,10 @@ class Storage(Protocol):
 
 
 def read_whole(file: RandomAccess, *, limit: int, where: str) -> bytes:
-    """Return the content of *file* and close it; StorageError if it is longer than *limit* bytes."""
+    """Return the content of *file* and close it; SealedError if it is longer than *limit* bytes."""
     try:
         if file.size > limit:
-            raise StorageError(f"{where} has {file.size} bytes; at most {limit} are allowed")
+            raise SealedError(f"{where} has {file.size} bytes; at most {limit} are allowed")
         out = bytearray(file.size)
         return bytes(out[: file.read_into(0, memoryview(out))])
     finally:

@@ -12,13 +12,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from uuid import UUID
 
-from redoubt.errors import CommitInvalid, PartChanged, RedoubtError, SealedError
+from redoubt.errors import CommitInvalid, PartChanged, RedoubtError
 from redoubt.keys.provider import KeySource
 from redoubt.limits import CHUNK_CIPHERTEXT_BYTES
 from redoubt.sealed import keyfiles
 from redoubt.sealed.commit import Part, PartKind, commit_name
-from redoubt.sealed.dataset import Dataset, Head, commit_numbers, read_commit
+from redoubt.sealed.dataset import Dataset, commit_numbers, read_commit
 from redoubt.sealed.storage import Storage
 
 #: Called with the number of bytes done since the last call.
@@ -37,7 +38,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was verified. ``bytes`` counts ciphertext of parts; ``orphans`` are objects that no head entry lists."""
+    """What was verified. ``bytes`` counts ciphertext of parts; ``orphans`` are objects that nothing refers to."""
 
     dataset: Dataset
     commits: int
@@ -107,32 +108,36 @@ def verify_part(dataset: Dataset, part: Part, *, progress: Progress = lambda _: 
 
 
 def orphans(dataset: Dataset) -> list[str]:
-    """Return the names of data objects that the head does not list: unfinished, replaced or foreign; never read."""
-    listed = {part.name for part in dataset.parts}
-    names = (entry.name for entry in dataset.storage.list())
-    return sorted(name for name in names if name not in listed and name.partition("/")[0] not in {"_commits", "_keys"})
+    """Return the names of objects that nothing authentic refers to: unfinished, replaced or foreign; never read."""
+    known = {part.name for part in dataset.parts}
+    known.update(commit_name(number) for number in commit_numbers(dataset.storage))
+    current: dict[UUID, int] = {}
+    names = [entry.name for entry in dataset.storage.list()]
+    for data_key_id, generation in filter(None, map(keyfiles.parse_key_file_name, names)):
+        current[data_key_id] = max(current.get(data_key_id, 0), generation)
+    known.update(keyfiles.key_file_name(*item) for item in current.items())
+    return sorted(name for name in names if name not in known)
 
 
 def _verify_history(dataset: Dataset) -> list[Fault]:
-    """Walk the chain of commit records back from the head."""
+    """Walk the chain of commit records back from the head; then ask for every data key that the head names."""
     faults: list[Fault] = []
-    newer: Head = dataset.head
-    for number in range(len(commit_numbers(dataset.storage)) - 1, 0, -1):
-        name = commit_name(number)
+    previous = dataset.head.commit.previous
+    for number in range(dataset.head.commit.number - 1, 0, -1):
         try:
             older = read_commit(dataset.storage, number, keys=dataset.keys)
-            if older.digest != newer.commit.previous:
+            if previous not in (None, older.digest):
                 raise CommitInvalid(f"record {number} is not the predecessor that record {number + 1} names")
             if older.commit.dataset != dataset.id:
                 raise CommitInvalid(f"record {number} belongs to another dataset")
+            previous = older.commit.previous
         except RedoubtError as error:
-            faults.append(Fault(name, error))
-            break
-        newer = older
-    for data_key_id in keyfiles.data_key_ids(dataset.storage):
+            faults.append(Fault(commit_name(number), error))
+            previous = None  # what came before the faulty record cannot be compared with it
+    for data_key_id in sorted({part.key for part in dataset.parts if part.kind is not PartKind.STANDALONE}):
         try:
             dataset.data_key(data_key_id)
-        except SealedError as error:
+        except RedoubtError as error:
             faults.append(Fault(f"_keys/{data_key_id}", error))
     return faults
 

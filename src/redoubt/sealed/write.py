@@ -43,12 +43,18 @@ class WriteMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WriteTicket:
-    """What another process needs to write parts of a dataset write: names and ids only, nothing secret (H22)."""
+    """What another process needs to go on with a dataset write: names and ids only, nothing secret (H22).
+
+    ``base`` is the number of the commit that the write started from, 0 if there was none.
+    """
 
     location: str
+    mode: WriteMode
     dataset_id: UUID
     commit_id: UUID
     data_key_id: UUID
+    write_id: UUID
+    base: int
 
     def open(self, *, keys: KeySource) -> PartFactory:
         """Unwrap the write's data key here and return a factory of part writers."""
@@ -116,19 +122,16 @@ class DatasetWrite:
         storage: Storage,
         *,
         keys: KeySource,
-        mode: WriteMode,
         head: Head | None,
         data_key: DataKey,
-        commit_id: UUID,
+        ticket: WriteTicket,
     ) -> None:
         self.storage = storage
-        self.mode = mode
-        self.ticket = WriteTicket(storage.location, data_key.dataset_id, commit_id, data_key.id)
-        self.parts = PartFactory(storage, self.ticket, data_key)
+        self.ticket = ticket
+        self.parts = PartFactory(storage, ticket, data_key)
         self._keys = keys
         self._head = head
         self._data_key = data_key
-        self._write_id = uuid4()
 
     @classmethod
     def begin(cls, location: str | Storage, *, keys: KeySource, mode: WriteMode, key: str | None = None) -> Self:
@@ -147,7 +150,17 @@ class DatasetWrite:
         dataset_id = head.commit.dataset if head else uuid4()
         data_key, wrapped = keys.new_data_key(key, WrapContext(dataset_id, uuid4()))
         keyfiles.write_first(storage, wrapped)
-        return cls(storage, keys=keys, mode=mode, head=head, data_key=data_key, commit_id=uuid4())
+        base = head.commit.number if head else 0
+        ticket = WriteTicket(storage.location, mode, dataset_id, uuid4(), data_key.id, uuid4(), base)
+        return cls(storage, keys=keys, head=head, data_key=data_key, ticket=ticket)
+
+    @classmethod
+    def resume(cls, ticket: WriteTicket, *, keys: KeySource) -> Self:
+        """Go on with a write that another process began; errors as :meth:`begin`."""
+        storage = storage_for(ticket.location)
+        head = read_commit(storage, ticket.base, keys=keys) if ticket.base else None
+        data_key = unwrap(storage, ticket.data_key_id, dataset_id=ticket.dataset_id, keys=keys)
+        return cls(storage, keys=keys, head=head, data_key=data_key, ticket=ticket)
 
     def commit(
         self,
@@ -169,10 +182,10 @@ class DatasetWrite:
             try:
                 head = self._publish(record)
             except AlreadyExists:
-                if read_commit(self.storage, record.number, keys=self._keys).commit.write == self._write_id:
+                if read_commit(self.storage, record.number, keys=self._keys).commit.write == self.ticket.write_id:
                     return Dataset.open(self.storage, keys=self._keys)
                 head = Dataset.open(self.storage, keys=self._keys).head
-                if self.mode is not WriteMode.APPEND or head.commit.dataset != self.ticket.dataset_id:
+                if self.ticket.mode is not WriteMode.APPEND or head.commit.dataset != self.ticket.dataset_id:
                     raise CommitConflict(
                         f"another writer committed to {self.storage.location} first; nothing of this write is visible"
                     ) from None
@@ -185,9 +198,9 @@ class DatasetWrite:
         self, added: list[Part], properties: Mapping[str, str] | None, operation: Operation | None, created: str
     ) -> Commit:
         before = self._head.commit if self._head else None
-        kept = before.parts if before and self.mode is WriteMode.APPEND else ()
+        kept = before.parts if before and self.ticket.mode is WriteMode.APPEND else ()
         if operation is None:
-            operation = Operation(self.mode.value) if before else Operation.CREATE
+            operation = Operation(self.ticket.mode.value) if before else Operation.CREATE
         merged = sorted([*kept, *added], key=lambda part: part.name.encode())
         return Commit(
             dataset=self.ticket.dataset_id,
@@ -195,7 +208,7 @@ class DatasetWrite:
             number=before.number + 1 if before else 1,
             previous=self._head.digest if self._head else None,
             operation=operation,
-            write=self._write_id,
+            write=self.ticket.write_id,
             created=created,
             parts=tuple(merged),
             properties=dict(properties) if properties is not None else dict(before.properties if before else {}),

@@ -1,12 +1,16 @@
 package io.redoubt;
 
-import java.io.IOException;
+import org.apache.hadoop.security.AccessControlException;
 
 /**
  * An error that Redoubt raises on purpose. Its message is {@code [code] what failed}, as in Python, and never holds key
  * material or cell values.
+ *
+ * <p>It is an {@link AccessControlException}, and so an {@code IOException}, because that is the one kind that Spark's readers
+ * never take for a corrupt file to pass over ({@code spark.sql.files.ignoreCorruptFiles}): tampered data must not turn into
+ * fewer rows.
  */
-public final class RedoubtException extends IOException {
+public final class RedoubtException extends AccessControlException {
     private static final long serialVersionUID = 1L;
 
     private final String code;
