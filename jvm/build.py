@@ -1,7 +1,8 @@
 """Builds ``redoubt-jvm.jar`` from ``jvm/src/main`` with nothing but ``javac`` and the jars of the installed pyspark.
 
-``python jvm/build.py`` writes ``src/redoubt/spark/jars/redoubt-jvm.jar``. The jar is reproducible: sorted entries, fixed
-times, no trace of the machine. Its manifest holds a digest of everything it was made from, so an up-to-date jar is kept.
+``python jvm/build.py`` writes ``src/redoubt/spark/jars/redoubt-jvm.jar``. The jar is reproducible: sorted entries,
+fixed times, no trace of the machine. Its manifest holds a digest of everything it was made from, so a jar that is up to
+date is kept.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ JAR = JVM.parent / "src" / "redoubt" / "spark" / "jars" / "redoubt-jvm.jar"
 
 #: The oldest Java that Spark 4 runs on.
 RELEASE = "17"
-#: The class files of Spark's jars name annotations, and their manifests jars, that are not there: lint of others' files.
+#: Spark's jars name annotations, and in their manifests jars, that are not there: those warnings are not ours.
 LINT = "-Xlint:all,-classfile,-path"
 
 _MANIFEST = "META-INF/MANIFEST.MF"

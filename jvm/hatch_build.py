@@ -1,7 +1,7 @@
 """Hatchling's hook: every wheel contains the jar.
 
 A wheel without it would install and then fail in Spark, so a wheel is not built where javac or pyspark is missing. An
-editable install is different: whoever works on the Python side needs neither, and ``redoubt.spark.jar`` says what to do.
+editable install is different: the Python side alone needs neither, and ``redoubt.spark.jar`` says what to do.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def _rebuild(cls: type[RedoubtError], what: str, hint: str | None) -> RedoubtErr
     return cls(what, hint=hint)
 
 
-# --- usage ------------------------------------------------------------------------------------------------------------
+# --- usage -----------------------------------------------------------------------------------------------------------
 class UsageError(RedoubtError):
     """The caller asked for something that cannot be done as asked."""
 
@@ -103,7 +103,7 @@ class AlreadyExists(UsageError):
     next_step = "Choose another destination, or pass --force (files) or --mode overwrite|append (datasets)."
 
 
-# --- workspace --------------------------------------------------------------------------------------------------------
+# --- workspace -------------------------------------------------------------------------------------------------------
 class WorkspaceError(RedoubtError):
     """The workspace cannot be used."""
 
@@ -149,7 +149,15 @@ class KeystoreDamaged(WorkspaceError):
     next_step = "Restore `.redoubt/` from a copy you trust; without it the data it protects cannot be read."
 
 
-# --- keys -------------------------------------------------------------------------------------------------------------
+class EnvironmentIncomplete(WorkspaceError):
+    """Something that every use of Redoubt needs is missing on this machine."""
+
+    code = "workspace.environment"
+    cause = "The installation lacks a library or tool."
+    next_step = "Install what `redoubt doctor` lists as MISSING."
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
 class KeyError_(RedoubtError):  # noqa: N801  (KeyError is a builtin)
     """A primary key or data key cannot be used as asked."""
 
@@ -233,7 +241,7 @@ class AssuranceRefused(KeyError_):
     next_step = "Create the key with class dev, or map its namespace to a provider that may hold hardware keys."
 
 
-# --- sealed data ------------------------------------------------------------------------------------------------------
+# --- sealed data -----------------------------------------------------------------------------------------------------
 class SealedError(RedoubtError):
     """Sealed data is not what it must be; nothing of it was released."""
 
@@ -380,7 +388,7 @@ class KeyFileMissing(SealedError):
     next_step = "Restore `_keys/` from a copy: without it the data cannot be read."
 
 
-# --- storage ----------------------------------------------------------------------------------------------------------
+# --- storage ---------------------------------------------------------------------------------------------------------
 class StorageError(RedoubtError):
     """The file system or object store failed."""
 
@@ -398,7 +406,7 @@ class StorageUnsupported(StorageError):
     next_step = 'Install the extra: `pip install "redoubt[s3]"`, or use a local path.'
 
 
-# --- key endpoint -----------------------------------------------------------------------------------------------------
+# --- key endpoint ----------------------------------------------------------------------------------------------------
 class EndpointError(RedoubtError):
     """The key endpoint cannot serve a request."""
 
@@ -425,7 +433,7 @@ class EndpointRefused(EndpointError):
     next_step = "Run the program as the user that started the endpoint."
 
 
-# --- spark ------------------------------------------------------------------------------------------------------------
+# --- spark -----------------------------------------------------------------------------------------------------------
 class SparkError(RedoubtError):
     """Spark cannot do this with sealed data."""
 
@@ -478,7 +486,7 @@ class RecordMalformed(SparkError):
     next_step = "Read with mode PERMISSIVE and a corrupt-record column to see the record."
 
 
-# --- workloads --------------------------------------------------------------------------------------------------------
+# --- workloads -------------------------------------------------------------------------------------------------------
 class WorkloadError(RedoubtError):
     """A workload cannot run, or its answer is wrong."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# --- C2SP chunked encryption (c2sp.org/chunked-encryption) -------------------------------------------------------------
+# --- C2SP chunked encryption (c2sp.org/chunked-encryption) ----------------------------------------------------------
 CHUNK_PLAINTEXT_BYTES: Final = 16384
 CHUNK_TAG_BYTES: Final = 16
 CHUNK_CIPHERTEXT_BYTES: Final = CHUNK_PLAINTEXT_BYTES + CHUNK_TAG_BYTES
@@ -13,7 +13,7 @@ BODY_COMMITMENT_BYTES: Final = 32
 BODY_PREFIX_BYTES: Final = BODY_SALT_BYTES + BODY_COMMITMENT_BYTES
 MAX_CHUNKS: Final = 2**38
 
-# --- keys --------------------------------------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------------------------------------
 DATA_KEY_BYTES: Final = 32
 GCM_NONCE_BYTES: Final = 12
 #: NIST SP 800-38D 8.3: at most 2^32 invocations of AES-GCM with random nonces under one key.
@@ -25,7 +25,7 @@ MAX_WRAPPED_RECORD_BYTES: Final = 1960
 MAX_KEY_BATCH: Final = 1024
 MAX_PASSPHRASE_BYTES: Final = 4096
 
-# --- sealed files ------------------------------------------------------------------------------------------------------
+# --- sealed files ---------------------------------------------------------------------------------------------------
 MAX_HEADER_BYTES: Final = 2048
 MAX_PART_NAME_BYTES: Final = 1024
 MAX_MEDIA_TYPE_BYTES: Final = 127
@@ -35,7 +35,7 @@ SLOT_BYTES: Final = 2048
 #: One re-wrap a second for 300 years; a higher generation was forged, and its successor must fit 64 bits.
 MAX_SLOT_GENERATION: Final = 10**10
 
-# --- datasets ----------------------------------------------------------------------------------------------------------
+# --- datasets -------------------------------------------------------------------------------------------------------
 MAX_PARTS: Final = 200_000
 MAX_COMMIT_BYTES: Final = 256 * 1024 * 1024
 MAX_COMMIT_NUMBER: Final = 10**8 - 1
@@ -43,15 +43,15 @@ MAX_COMMIT_NUMBER: Final = 10**8 - 1
 COMMIT_ATTEMPTS: Final = 8
 MAX_KEY_GENERATION: Final = 10**8 - 1
 
-# --- key endpoint ------------------------------------------------------------------------------------------------------
+# --- key endpoint ---------------------------------------------------------------------------------------------------
 MAX_ENDPOINT_REQUEST_BYTES: Final = 4 * 1024 * 1024
 MAX_ENDPOINT_RESPONSE_BYTES: Final = 4 * 1024 * 1024
 ENDPOINT_TIMEOUT_SECONDS: Final = 30.0
 MAX_CACHED_DATA_KEYS: Final = 16384
 
-# --- Spark -------------------------------------------------------------------------------------------------------------
+# --- Spark ----------------------------------------------------------------------------------------------------------
 #: A longer line is a wrong separator rather than data; a task holds at least one whole line in memory.
 MAX_LINE_BYTES: Final = 256 * 1024 * 1024
 
-# --- configuration -----------------------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------------------------
 MAX_CONFIG_BYTES: Final = 1024 * 1024

@@ -1,4 +1,4 @@
-"""Fixtures of the Java side: a running key endpoint, and a Spark session that finds it."""
+"""Fixtures of the Java side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pyspark.sql import SparkSession
 
 from redoubt.agent.endpoint import KeyEndpoint
 from redoubt.keys.workspace import Workspace
-from redoubt.spark.jar import jar_path
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,13 +34,13 @@ def endpoint(workspace: Workspace) -> Iterator[KeyEndpoint]:
         yield running
 
 
-# TEMPORARY: until redoubt.spark.session exists, on which the session of tests/conftest.py stands; then this fixture goes.
+# TEMPORARY: until the session of tests/conftest.py starts; then this fixture goes, and the endpoint is that session's.
 @pytest.fixture(scope="session")
-def spark(jvm_build: ModuleType) -> Iterator[SparkSession]:
-    jvm_build.build()
+def spark(jvm_build: ModuleType, endpoint: KeyEndpoint) -> Iterator[SparkSession]:
     session = (
         SparkSession.builder.master("local[2]")
-        .config("spark.driver.extraClassPath", str(jar_path()))
+        .config("spark.driver.extraClassPath", str(jvm_build.build()))
+        .config("spark.hadoop.redoubt.endpoint", str(endpoint.folder))
         .config("spark.ui.enabled", "false")
         .config("spark.sql.shuffle.partitions", "2")
         .getOrCreate()
@@ -52,13 +51,16 @@ def spark(jvm_build: ModuleType) -> Iterator[SparkSession]:
 
 
 @pytest.fixture
-def sealed_spark(spark: SparkSession, endpoint: KeyEndpoint) -> Iterator[SparkSession]:
-    """The session with the endpoint in its Hadoop configuration."""
-    configuration = hadoop_configuration(spark)
-    configuration.set("redoubt.endpoint", str(endpoint.folder))
+def sealed_spark(spark: SparkSession) -> Iterator[SparkSession]:
+    """The shared session; afterwards its JVM has forgotten every data key."""
     yield spark
-    configuration.unset("redoubt.endpoint")
-    spark._jvm.io.redoubt.keys.EndpointClient.clear()
+    java_of(spark).io.redoubt.keys.EndpointClient.clear()
+
+
+def java_of(spark: SparkSession) -> Any:
+    """The root of the Java packages."""
+    assert spark._jvm is not None
+    return spark._jvm
 
 
 def hadoop_configuration(spark: SparkSession) -> Any:

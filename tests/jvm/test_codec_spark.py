@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pyspark import RDD
 from pyspark.sql import SparkSession
+from tests.jvm.conftest import hadoop_configuration, java_of
+from tests.jvm.samples import lines, read_standalone, rows, seal_file, write_dataset
 
 from redoubt.keys.workspace import Workspace
 from redoubt.limits import CHUNK_PLAINTEXT_BYTES, PREAMBLE_BYTES
 from redoubt.sealed.slots import Preamble
-from tests.jvm.conftest import hadoop_configuration
-from tests.jvm.samples import lines, read_standalone, rows, seal_file, write_dataset
 
 pytestmark = pytest.mark.spark
 
@@ -28,7 +29,7 @@ def sealed_csv(tmp_path: Path, workspace: Workspace) -> Path:
 
 
 @pytest.fixture
-def small_splits(sealed_spark: SparkSession) -> SparkSession:
+def small_splits(sealed_spark: SparkSession) -> Iterator[SparkSession]:
     """A session whose readers cut a file of some chunks into many splits."""
     sealed_spark.conf.set("spark.sql.files.maxPartitionBytes", "20000")
     sealed_spark.conf.set("spark.sql.files.openCostInBytes", "0")
@@ -45,7 +46,7 @@ def test_text_file_in_many_splits(sealed_spark: SparkSession, sealed_csv: Path) 
 
 
 def test_new_api_text_file(sealed_spark: SparkSession, sealed_csv: Path) -> None:
-    read = sealed_spark.sparkContext.newAPIHadoopFile(
+    read: RDD[tuple[int, str]] = sealed_spark.sparkContext.newAPIHadoopFile(
         str(sealed_csv),
         "org.apache.hadoop.mapreduce.lib.input.TextInputFormat",
         "org.apache.hadoop.io.LongWritable",
@@ -146,7 +147,9 @@ def test_parts_of_a_dataset(
     assert reader(small_splits, str(dataset["0.csv.sealed"].parent)) == len(ROWS)
 
 
-def test_a_dataset_folder_is_read_recursively(small_splits: SparkSession, tmp_path: Path, dataset: dict[str, Path]) -> None:
+def test_a_dataset_folder_is_read_recursively(
+    small_splits: SparkSession, tmp_path: Path, dataset: dict[str, Path]
+) -> None:
     assert len(dataset) == 2
     read = small_splits.read.option("recursiveFileLookup", "true").csv(str(tmp_path / "dataset"))
     assert read.count() == len(ROWS)
@@ -175,7 +178,9 @@ def test_every_file_has_its_own_keys(sealed_spark: SparkSession, tmp_path: Path)
     assert len({header.data_key_id for header in headers}) == len({header.dataset_id for header in headers}) == 3
 
 
-def test_save_as_text_file_with_empty_partitions(sealed_spark: SparkSession, tmp_path: Path, workspace: Workspace) -> None:
+def test_save_as_text_file_with_empty_partitions(
+    sealed_spark: SparkSession, tmp_path: Path, workspace: Workspace
+) -> None:
     written = sealed_spark.sparkContext.parallelize(["one", "two"], 5)
     written.saveAsTextFile(str(tmp_path / "out"), CODEC)
     files = files_of(tmp_path / "out")
@@ -207,6 +212,7 @@ def test_without_endpoint_or_key_nothing_is_written(
 
 
 def test_the_codec_is_found_without_configuration(sealed_spark: SparkSession) -> None:
-    factory = sealed_spark._jvm.org.apache.hadoop.io.compress.CompressionCodecFactory(hadoop_configuration(sealed_spark))
-    path = sealed_spark._jvm.org.apache.hadoop.fs.Path("a.csv.sealed")
+    hadoop = java_of(sealed_spark).org.apache.hadoop
+    factory = hadoop.io.compress.CompressionCodecFactory(hadoop_configuration(sealed_spark))
+    path = hadoop.fs.Path("a.csv.sealed")
     assert factory.getCodec(path).getClass().getName() == CODEC

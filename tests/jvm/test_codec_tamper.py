@@ -1,6 +1,6 @@
 """What the codec sees of tampering: everything inside a file, and in parts of datasets also which file it is.
 
-Each case has the error's own code and never yields a row that was not written. What a codec cannot see is stated at the end.
+Each case has the error's own code and never yields a row that was not written. What a codec cannot see stands last.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from tests.jvm.samples import lines, rows, seal_file, write_dataset
 
 from redoubt.keys.workspace import Workspace
 from redoubt.limits import BODY_PREFIX_BYTES, CHUNK_CIPHERTEXT_BYTES, PREAMBLE_BYTES, SLOT_OFFSETS
 from redoubt.sealed.header import Header
 from redoubt.sealed.write import WriteMode
-from tests.jvm.samples import lines, rows, seal_file, write_dataset
 
 pytestmark = pytest.mark.spark
 
@@ -78,7 +78,10 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "purpose": (lambda path: flip(path, 20), "sealed.header"),
     "padding": (lambda path: flip(path, 3000), "sealed.header"),
     "slot": (lambda path: flip(path, SLOT_OFFSETS[0] + 100), "sealed.slot"),
-    "media type edited": (lambda path: edit(path, path.read_bytes().index(b"text/csv"), b"text/tsv"), "sealed.commitment"),
+    "media type edited": (
+        lambda path: edit(path, path.read_bytes().index(b"text/csv"), b"text/tsv"),
+        "sealed.commitment",
+    ),
     "salt": (lambda path: flip(path, PREAMBLE_BYTES), "sealed.commitment"),
     "commitment": (lambda path: flip(path, BODY - 1), "sealed.commitment"),
     "first chunk": (lambda path: flip(path, BODY), "sealed.chunk"),
@@ -115,7 +118,9 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize(("fault", "code"), FAULTS.values(), ids=FAULTS)
 @reader_param
-def test_faults_in_a_file(sealed_spark: SparkSession, sealed: Path, reader: Reader, fault: Callable[[Path], None], code: str) -> None:
+def test_faults_in_a_file(
+    sealed_spark: SparkSession, sealed: Path, reader: Reader, fault: Callable[[Path], None], code: str
+) -> None:
     fault(sealed)
     assert refusal(lambda: reader(sealed_spark, str(sealed.parent))) == code
 
@@ -152,9 +157,8 @@ def test_random_faults_never_give_a_wrong_row(sealed_spark: SparkSession, sealed
         if case % 4 == 0:
             changed = changed[: generator.randrange(1, len(changed))]
         elif case % 4 == 1:
-            first = generator.randrange(BODY, len(changed) - 64)
-            second = generator.randrange(BODY, len(changed) - 64)
-            changed[first : first + 32], changed[second : second + 32] = changed[second : second + 32], changed[first : first + 32]
+            one, two = (generator.randrange(BODY, len(changed) - 64) for _ in range(2))
+            changed[one : one + 32], changed[two : two + 32] = changed[two : two + 32], changed[one : one + 32]
         else:
             changed[generator.randrange(len(changed))] ^= 1 << generator.randrange(8)
         if bytes(changed) != original:
@@ -171,17 +175,18 @@ def test_a_short_read_does_not_miss_a_cut_end(sealed_spark: SparkSession, sealed
 
 
 @pytest.mark.parametrize("reader", ["csv", "text"])
-def test_spark_cannot_be_told_to_pass_over_tampered_files(sealed_spark: SparkSession, sealed: Path, reader: str) -> None:
+def test_spark_cannot_be_told_to_pass_over_tampered_files(
+    sealed_spark: SparkSession, sealed: Path, reader: str
+) -> None:
     flip(sealed, BODY + CHUNK_CIPHERTEXT_BYTES)
-    for source in ("", "spark.sql.sources.useV1SourceList"):
-        sealed_spark.conf.set("spark.sql.files.ignoreCorruptFiles", "true")
-        if source:
-            sealed_spark.conf.set(source, "")
-        try:
+    sealed_spark.conf.set("spark.sql.files.ignoreCorruptFiles", "true")
+    try:
+        for version_1_sources in ("csv,text", ""):
+            sealed_spark.conf.set("spark.sql.sources.useV1SourceList", version_1_sources)
             assert refusal(lambda: READERS[reader](sealed_spark, str(sealed))) == "sealed.chunk"
-        finally:
-            sealed_spark.conf.unset("spark.sql.files.ignoreCorruptFiles")
-            sealed_spark.conf.unset("spark.sql.sources.useV1SourceList")
+    finally:
+        sealed_spark.conf.unset("spark.sql.files.ignoreCorruptFiles")
+        sealed_spark.conf.unset("spark.sql.sources.useV1SourceList")
 
 
 # --- parts of datasets ------------------------------------------------------------------------------------------------
@@ -216,7 +221,7 @@ def test_part_of_another_dataset(
 ) -> None:
     stranger = write_dataset(tmp_path / "stranger", {"0.csv.sealed": lines(ROWS)}, keys=workspace)
     shutil.copy(stranger["0.csv.sealed"], parts["0.csv.sealed"])
-    assert refusal(lambda: reader(sealed_spark, str(parts["0.csv.sealed"]))) in {"sealed.identity", "sealed.part_changed"}
+    assert refusal(lambda: reader(sealed_spark, str(parts["0.csv.sealed"]))) == "sealed.identity"
 
 
 @telling_param
@@ -224,7 +229,9 @@ def test_part_of_an_older_commit(
     sealed_spark: SparkSession, parts: dict[str, Path], workspace: Workspace, reader: Reader, tmp_path: Path
 ) -> None:
     assert reader(sealed_spark, str(parts["0.csv.sealed"])) == ROWS
-    newer = write_dataset(tmp_path / "dataset", {"0.csv.sealed": lines(ROWS[:9])}, keys=workspace, mode=WriteMode.OVERWRITE)
+    newer = write_dataset(
+        tmp_path / "dataset", {"0.csv.sealed": lines(ROWS[:9])}, keys=workspace, mode=WriteMode.OVERWRITE
+    )
     assert refusal(lambda: reader(sealed_spark, str(parts["0.csv.sealed"]))) == "sealed.part_unlisted"
     shutil.copy(parts["0.csv.sealed"], newer["0.csv.sealed"])
     assert refusal(lambda: reader(sealed_spark, str(newer["0.csv.sealed"]))) == "sealed.identity"
@@ -242,7 +249,8 @@ def test_part_replaced_by_a_standalone_file(
 def test_part_cut_or_extended(sealed_spark: SparkSession, parts: dict[str, Path], reader: Reader) -> None:
     path = parts["0.csv.sealed"]
     original = path.read_bytes()
-    for content in (original[:-1], original + b"x", original[: len(Header.parse(original)[0].encode()) + 56 + CHUNK_CIPHERTEXT_BYTES]):
+    chunk_edge = Header.parse(original)[1] + BODY_PREFIX_BYTES + CHUNK_CIPHERTEXT_BYTES
+    for content in (original[:-1], original + b"x", original[:chunk_edge]):
         path.write_bytes(content)
         assert refusal(lambda: reader(sealed_spark, str(path))) == "sealed.part_changed"
 
@@ -250,7 +258,7 @@ def test_part_cut_or_extended(sealed_spark: SparkSession, parts: dict[str, Path]
 @telling_param
 def test_part_flipped(sealed_spark: SparkSession, parts: dict[str, Path], reader: Reader) -> None:
     path = parts["0.csv.sealed"]
-    header = len(Header.parse(path.read_bytes())[0].encode())
+    header = Header.parse(path.read_bytes())[1]
     for offset, code in [(header, "sealed.part_changed"), (header + 60, "sealed.chunk")]:
         original = path.read_bytes()
         flip(path, offset)
@@ -259,21 +267,26 @@ def test_part_flipped(sealed_spark: SparkSession, parts: dict[str, Path], reader
 
 
 @telling_param
-def test_part_outside_its_dataset(sealed_spark: SparkSession, parts: dict[str, Path], reader: Reader, tmp_path: Path) -> None:
+def test_part_outside_its_dataset(
+    sealed_spark: SparkSession, parts: dict[str, Path], reader: Reader, tmp_path: Path
+) -> None:
     shutil.copy(parts["0.csv.sealed"], tmp_path / "0.csv.sealed")
     assert refusal(lambda: reader(sealed_spark, str(tmp_path / "0.csv.sealed"))) == "sealed.no_commit"
 
 
 @telling_param
-def test_commit_record_or_key_file_changed(sealed_spark: SparkSession, parts: dict[str, Path], reader: Reader, tmp_path: Path) -> None:
+def test_commit_record_or_key_file_changed(
+    sealed_spark: SparkSession, parts: dict[str, Path], reader: Reader, tmp_path: Path
+) -> None:
     record = tmp_path / "dataset" / "_commits" / "00000001"
     [key_file] = (tmp_path / "dataset" / "_keys").glob("*/*")
-    for path, fault, code in [
+    faults: list[tuple[Path, Callable[[], object], str]] = [
         (record, lambda: flip(record, record.stat().st_size - 20), "sealed.chunk"),
         (record, lambda: record.rename(record.with_name("00000002")), "sealed.commit"),
         (key_file, lambda: flip(key_file, key_file.stat().st_size - 1), "key.context"),
         (key_file, key_file.unlink, "sealed.key_file"),
-    ]:
+    ]
+    for path, fault, code in faults:
         original = path.read_bytes()
         fault()
         assert refusal(lambda: reader(sealed_spark, str(parts["0.csv.sealed"]))) == code

@@ -1,7 +1,8 @@
-"""The Java client of the key endpoint: both transports, who it refuses, and what it does with answers out of protocol."""
+"""The Java client of the key endpoint: both transports, whom it refuses, and answers that are not in the protocol."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -13,6 +14,7 @@ from uuid import uuid4
 import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
+from tests.jvm.conftest import java_of
 
 from redoubt.agent.endpoint import KeyEndpoint, Transport
 from redoubt.keys.types import WrapContext
@@ -24,10 +26,10 @@ pytestmark = pytest.mark.spark
 @pytest.fixture
 def client(spark: SparkSession) -> Iterator[Callable[[Path], Any]]:
     """Makes the client of an endpoint folder."""
-    clients = spark._jvm.io.redoubt.keys.EndpointClient
+    clients = java_of(spark).io.redoubt.keys.EndpointClient
 
     def of(folder: Path) -> Any:
-        configuration = spark._jvm.org.apache.hadoop.conf.Configuration(False)
+        configuration = java_of(spark).org.apache.hadoop.conf.Configuration(False)
         configuration.set("redoubt.endpoint", str(folder))
         return clients.of(configuration)
 
@@ -37,7 +39,7 @@ def client(spark: SparkSession) -> Iterator[Callable[[Path], Any]]:
 
 @pytest.fixture
 def new_id(spark: SparkSession) -> Callable[[], Any]:
-    return spark._jvm.java.util.UUID.randomUUID
+    return lambda: java_of(spark).java.util.UUID.randomUUID()
 
 
 def code_of(call: Callable[[], object]) -> str:
@@ -63,7 +65,7 @@ def test_a_batch_keeps_its_order(
 ) -> None:
     dataset = uuid4()
     keys = [workspace.new_data_key(None, WrapContext(dataset, uuid4())) for _ in range(5)]
-    decode = spark._jvm.io.redoubt.keys.WrappedKey.decode
+    decode = java_of(spark).io.redoubt.keys.WrappedKey.decode
     for _ in range(2):  # the second time from memory
         found = client(endpoint.folder).unwrap([decode(wrapped.encode()) for _, wrapped in keys])
         assert [key.id().toString() for key in found] == [str(key.id) for key, _ in keys]
@@ -76,7 +78,7 @@ def test_keys_are_remembered_until_they_are_cleared(
         wrapped = client(endpoint.folder).newDataKey(None, new_id(), new_id()).wrapped()
         client(endpoint.folder).unwrap(wrapped)
     client(endpoint.folder).unwrap(wrapped)
-    spark._jvm.io.redoubt.keys.EndpointClient.clear()
+    java_of(spark).io.redoubt.keys.EndpointClient.clear()
     assert code_of(lambda: client(endpoint.folder).unwrap(wrapped)) == "endpoint.unreachable"
 
 
@@ -189,7 +191,8 @@ def test_answers_out_of_protocol_are_refused(
 
         def serve() -> None:
             connection, _ = server.accept()
-            with connection:
+            # A client that has seen enough hangs up.
+            with connection, contextlib.suppress(OSError):
                 connection.recv(65536)
                 connection.sendall(answer)
 

@@ -26,6 +26,7 @@ from redoubt.protocol.endpoint import (
     DataKeyRequest,
     UnwrapRequest,
     decode_data_key,
+    decode_health,
     decode_keys,
 )
 
@@ -64,10 +65,7 @@ class EndpointClient:
 
     def health(self) -> dict[str, Any]:
         """Return the endpoint's own description; raises EndpointError if it is another API or version."""
-        answer = json.loads(self._call("GET", "/v1/health", b""))
-        if not isinstance(answer, dict) or answer.get("version") != API_VERSION:
-            raise EndpointError("the key endpoint speaks another version")
-        return answer
+        return decode_health(self._call("GET", "/v1/health", b""))
 
     def _call(self, method: str, path: str, body: bytes) -> bytes:
         connection = self._connect()
@@ -76,6 +74,8 @@ class EndpointClient:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
             content = response.read(MAX_ENDPOINT_RESPONSE_BYTES + 1)
+        except ssl.SSLCertVerificationError as error:
+            raise EndpointRefused(f"what answers is not the key endpoint in {self._folder}: {error.reason}") from None
         except (OSError, http.client.HTTPException) as error:
             raise EndpointUnreachable(f"the key endpoint in {self._folder} does not answer: {error}") from None
         finally:
@@ -115,7 +115,6 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-@lru_cache(maxsize=8)
 def endpoint_keys(folder: str | None = None) -> CachingKeySource:
     """Return the key source of the endpoint in *folder* (default: ``$REDOUBT_ENDPOINT``), one a process and folder.
 
@@ -125,7 +124,12 @@ def endpoint_keys(folder: str | None = None) -> CachingKeySource:
     name = folder or os.environ.get(ENDPOINT_VARIABLE)
     if not name:
         raise EndpointUnreachable(f"no key endpoint is configured ({ENDPOINT_VARIABLE} is not set)")
-    return CachingKeySource(EndpointClient(Path(name)))
+    return _endpoint_keys(name)
+
+
+@lru_cache(maxsize=8)
+def _endpoint_keys(folder: str) -> CachingKeySource:
+    return CachingKeySource(EndpointClient(Path(folder)))
 
 
 def _describe(folder: Path) -> dict[str, Any]:
@@ -147,6 +151,7 @@ def _describe(folder: Path) -> dict[str, Any]:
         and raw.get("version") == API_VERSION
         and set(raw) == {"version", "transport", *members}
         and all(type(raw[name]) is kind and "/" not in str(raw[name]) for name, kind in members.items())
+        and raw.get("port", 1) in range(1, 65536)
     )
     if not well_formed:
         raise EndpointError(f"{folder / ENDPOINT_FILE} does not describe a key endpoint of version {API_VERSION}")

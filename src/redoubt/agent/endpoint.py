@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -18,6 +19,7 @@ import ssl
 import struct
 import tempfile
 import threading
+from collections.abc import Callable
 from enum import StrEnum
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -25,7 +27,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from redoubt.agent.certificate import job_certificate
-from redoubt.errors import EndpointError, EndpointRefused, ExitStatus, RedoubtError
+from redoubt.errors import EndpointError, EndpointRefused, EndpointUnreachable, ExitStatus, RedoubtError
 from redoubt.keys.cache import CachingKeySource
 from redoubt.keys.provider import KeySource
 from redoubt.limits import ENDPOINT_TIMEOUT_SECONDS, MAX_ENDPOINT_REQUEST_BYTES
@@ -40,6 +42,7 @@ from redoubt.protocol.endpoint import (
     encode_keys,
 )
 
+_LENGTH_DIGITS = len(str(MAX_ENDPOINT_REQUEST_BYTES))
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -67,14 +70,18 @@ class KeyEndpoint:
                 self.folder / ENDPOINT_FILE,
                 json.dumps({"version": API_VERSION, "transport": transport.value, **description}).encode(),
             )
-        except BaseException:
+        except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
-            raise
+            raise EndpointError(
+                f"the key endpoint cannot be set up in {self.folder}: {error.strerror or error}",
+                hint="Set XDG_RUNTIME_DIR or TMPDIR to a folder with a short path: a socket's has at most 107 bytes.",
+            ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="redoubt-endpoint", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop serving, forget every key, remove the folder. May be called twice."""
+        self._server.ended.set()
         self._server.shutdown()
         self._server.server_close()
         self._keys.clear()
@@ -97,28 +104,35 @@ class _Handler(BaseHTTPRequestHandler):
     server: _UnixServer | _TlsServer
 
     def do_GET(self) -> None:
-        self._answer(b"", {"/v1/health": lambda _: json.dumps({"api": API_NAME, "version": API_VERSION}).encode()})
+        self._answer({"/v1/health": lambda _: json.dumps({"api": API_NAME, "version": API_VERSION}).encode()})
 
     def do_POST(self) -> None:
-        try:
-            body = self._body()
-        except EndpointError as error:
-            self.close_connection = True
-            self._problem(error)
-            return
-        self._answer(body, {"/v1/unwrap": self._unwrap, "/v1/data-keys": self._data_key})
+        self._answer({"/v1/unwrap": self._unwrap, "/v1/data-keys": self._data_key})
 
-    def _answer(self, body: bytes, calls: dict[str, Any]) -> None:
+    def _answer(self, calls: dict[str, Callable[[bytes], bytes]]) -> None:
+        keep = not self.close_connection
+        self.close_connection = True  # until the request is known to be read to its end
         try:
-            self.server.authorise(self)
+            if self.server.ended.is_set():
+                raise EndpointUnreachable("the key endpoint has ended")
+            self.server.authorise(self)  # before a byte of the body is read
+            body = self._body()
+            self.close_connection = not keep
             call = calls.get(self.path)
             if call is None:
                 raise EndpointError("there is no such call in version 1 of the key endpoint")
-            self._send(HTTPStatus.OK, "application/json", call(body))
+            answer = call(body)
         except RedoubtError as error:
             self._problem(error)
         except Exception:  # noqa: BLE001  (a client must get an answer, and never our internals)
             self._problem(EndpointError("the key endpoint failed internally"))
+        else:
+            self._send(HTTPStatus.OK, "application/json", answer)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what :mod:`http.server` itself refuses (a malformed request line, say) with a problem document."""
+        self.close_connection = True
+        self._problem(EndpointError(f"the request is no HTTP request of this API (HTTP status {int(code)})"))
 
     def _unwrap(self, body: bytes) -> bytes:
         return encode_keys(self.server.keys.unwrap(UnwrapRequest.decode(body).records))
@@ -128,12 +142,16 @@ class _Handler(BaseHTTPRequestHandler):
         return encode_data_key(*self.server.keys.new_data_key(request.key, request.context))
 
     def _body(self) -> bytes:
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdecimal()) or "Transfer-Encoding" in self.headers:
+        lengths = self.headers.get_all("Content-Length", ["0"] if self.command == "GET" else [])
+        if len(lengths) != 1 or not re.fullmatch("[0-9]+", lengths[0]) or "Transfer-Encoding" in self.headers:
             raise EndpointError("the request states no length")
-        if int(length) > MAX_ENDPOINT_REQUEST_BYTES:
+        # Compared as text first: Python refuses to convert thousands of digits.
+        if len(lengths[0]) > _LENGTH_DIGITS or int(lengths[0]) > MAX_ENDPOINT_REQUEST_BYTES:
             raise EndpointError(f"a request has at most {MAX_ENDPOINT_REQUEST_BYTES} bytes")
-        return self.rfile.read(int(length))
+        body = self.rfile.read(int(lengths[0]))
+        if len(body) != int(lengths[0]):
+            raise EndpointError("the request is shorter than it states")
+        return body
 
     def _problem(self, error: RedoubtError) -> None:
         status = HTTPStatus.FORBIDDEN if error.exit_status is ExitStatus.REFUSED else HTTPStatus.BAD_REQUEST
@@ -158,6 +176,7 @@ class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, path: Path, keys: CachingKeySource) -> None:
         self.keys = keys
+        self.ended = threading.Event()
         super().__init__(str(path), _Handler)
         path.chmod(0o600)
 
@@ -179,6 +198,7 @@ class _TlsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def __init__(self, context: ssl.SSLContext, token: str, keys: CachingKeySource) -> None:
         self.keys = keys
+        self.ended = threading.Event()
         self._context = context
         self._token = token
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -22,10 +22,7 @@ app = typer.Typer()
 STREAM = "-"
 
 
-@command(
-    app,
-    example="redoubt seal people.csv people.csv.sealed  |  redoubt seal data/ sealed/  |  redoubt seal 'logs/*.csv' sealed/",
-)
+@command(app, example="redoubt seal people.csv people.csv.sealed, or redoubt seal data/ sealed/")
 def seal(
     session: Session,
     paths: Annotated[list[str], typer.Argument(metavar="SRC… DST", help="Files, folders or globs, then where to.")],
@@ -118,7 +115,7 @@ def _say_dataset(session: Session, dataset: Dataset) -> None:
             "commit_digest": dataset.commit_digest,
             "parts": len(dataset.parts),
         },
-        text=f"{dataset.storage.location}: commit {commit.number} with {len(dataset.parts)} parts\n{dataset.commit_digest}",
+        text=f"{dataset.storage.location}: commit {commit.number}, {len(dataset.parts)} parts\n{dataset.commit_digest}",
     )
 
 

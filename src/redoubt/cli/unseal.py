@@ -16,7 +16,7 @@ from redoubt.errors import UsageError
 app = typer.Typer()
 
 
-@command(app, example="redoubt unseal people.csv.sealed people.csv  |  redoubt unseal sealed/ data/")
+@command(app, example="redoubt unseal people.csv.sealed people.csv, or redoubt unseal sealed/ data/")
 def unseal(
     session: Session,
     source: Annotated[str, typer.Argument(metavar="SRC", help="A sealed file or dataset, or `-` for stdin.")],
@@ -29,7 +29,7 @@ def unseal(
 ) -> None:
     """Write the plaintext of a sealed file or dataset. Nothing that is not authentic is ever written under DST's name.
 
-    A pipe can only be checked chunk by chunk: if what comes from stdin was truncated, the exit status says so at the end.
+    A pipe can only be checked chunk by chunk: if stdin was truncated, the exit status says so at the end.
     """
     from redoubt.sealed.dataset import Dataset
     from redoubt.sealed.objects import open_object

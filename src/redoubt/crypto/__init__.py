@@ -1,1 +1,1 @@
-"""Pure cryptography: canonical encodings, C2SP chunked encryption (streams and ranges), key wrap. No I/O, no keys of its own."""
+"""Pure cryptography: canonical encodings, C2SP chunked encryption (streams and ranges), key wrap. No I/O."""

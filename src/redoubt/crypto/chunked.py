@@ -1,8 +1,8 @@
 """C2SP chunked encryption, AES-256-GCM with SHA-512 ("Cobblestone-256"): geometry, streams and range reads.
 
 Source: c2sp.org/chunked-encryption@v1. Whole streams go through ``cryptography``'s Cobblestone-256; that class has no
-range reads, so :class:`BodyKey` derives the same chunk key and decrypts chunks by number. Both are pure: bytes in, bytes
-out.
+range reads, so :class:`BodyKey` derives the same chunk key and decrypts chunks by number. Both are pure: bytes in,
+bytes out.
 
 Rules of the format that this module holds:
 
@@ -112,7 +112,7 @@ class BodyKey:
     def decrypt_into(self, ciphertext: memoryview, *, first_chunk: int, out: memoryview) -> int:
         """Decrypt whole consecutive chunks that start with number *first_chunk* into *out*; return bytes written.
 
-        *ciphertext* is the concatenation of chunks as :meth:`BodyGeometry.chunk_span` cuts it. On error *out* is zeroed.
+        *ciphertext* is the chunks as :meth:`BodyGeometry.chunk_span` cuts them, joined. On error *out* is zeroed.
 
         Raises:
             ChunkTampered: a tag does not verify.

@@ -1,4 +1,4 @@
-"""Dangerous primitives, for the generator of test vectors only: a caller-chosen salt breaks the format if it repeats."""
+"""Dangerous primitives, for the generator of test vectors only: a salt that repeats breaks the format."""
 
 from __future__ import annotations
 

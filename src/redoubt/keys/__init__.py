@@ -1,1 +1,1 @@
-"""Primary keys and data keys: names, the Provider protocol, the local keystore, the workspace that maps names to providers."""
+"""Primary keys and data keys: names, the Provider protocol, the local keystore, the workspace."""

@@ -1,7 +1,7 @@
 """Names of primary keys: logical, never locations, with the assurance class as part of the name.
 
-The full form is ``key:<namespace>/<name>.<class>``, e.g. ``key:main/default.dev``. The class (``dev`` or ``hw``) is fixed
-when the key is made and, being part of the name, is authenticated in every wrap (hardening H25). The workspace, or a
+The full form is ``key:<namespace>/<name>.<class>``, e.g. ``key:main/default.dev``. The class (``dev`` or ``hw``) is
+fixed when the key is made and, being part of the name, is authenticated in every wrap (hardening H25). The workspace, or a
 manifest, maps the namespace to a provider; data never says where a key lives.
 """
 
@@ -38,7 +38,7 @@ class KeyName:
         for label in (self.namespace, self.name):
             if not _LABEL.fullmatch(label):
                 raise KeyError_(
-                    f"{label!r} is not a key name: use 1 to 63 of a-z, 0-9, '-' and '_', with a letter or digit at each end"
+                    f"{label!r} is not a key name: use 1 to 63 of a-z, 0-9, '-' and '_'; begin and end with no sign"
                 )
         if len(str(self)) > MAX_KEY_NAME_BYTES:
             raise KeyError_(f"key name {str(self)!r} is longer than {MAX_KEY_NAME_BYTES} bytes")

@@ -63,7 +63,7 @@ class Provider(Protocol):
         """The assurance classes whose keys may exist here."""
 
     def create(self, name: KeyName) -> KeyInfo:
-        """Create a primary key with version 1; KeyExists if there is one, AssuranceRefused for a class not held here."""
+        """Create a primary key with version 1; KeyExists if there is one, AssuranceRefused for a foreign class."""
 
     def list(self) -> Sequence[KeyInfo]:
         """Return the facts of every key, ordered by name."""
@@ -81,7 +81,7 @@ class Provider(Protocol):
         """Destroy a version for ever; KeyReferenced while it still wraps data keys, unless told so."""
 
     def wrap(self, name: KeyName, keys: Sequence[DataKey]) -> Sequence[WrappedKey]:
-        """Wrap *keys*, each in its own context, under the newest version; KeyDisabled or KeyDestroyed if that one is."""
+        """Wrap *keys*, each in its own context, under the newest version; KeyDisabled or KeyDestroyed if it is."""
 
     def unwrap(self, wrapped: Sequence[WrappedKey]) -> Sequence[DataKey]:
         """Unwrap; WrapRefused if a record was changed or belongs to another context."""

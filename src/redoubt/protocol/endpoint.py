@@ -12,7 +12,7 @@ from uuid import UUID
 
 from redoubt.errors import EndpointError, HeaderInvalid
 from redoubt.keys.types import DataKey, Purpose, WrapContext, WrappedKey
-from redoubt.limits import MAX_ENDPOINT_REQUEST_BYTES, MAX_KEY_BATCH
+from redoubt.limits import DATA_KEY_BYTES, MAX_ENDPOINT_REQUEST_BYTES, MAX_KEY_BATCH
 
 API_NAME = "redoubt-key-endpoint"
 API_VERSION = 1
@@ -111,7 +111,7 @@ def decode_keys(body: bytes, request: UnwrapRequest) -> list[DataKey]:
     for item, record in zip(items, request.records, strict=True):
         if not isinstance(item, dict) or item.get("id") != str(record.context.data_key_id):
             raise EndpointError("the endpoint's response does not match the request")
-        keys.append(DataKey(context=record.context, secret=_bytes(item.get("secret"))))
+        keys.append(_data_key(record.context, item.get("secret")))
     return keys
 
 
@@ -123,10 +123,28 @@ def encode_data_key(key: DataKey, wrapped: WrappedKey) -> bytes:
 def decode_data_key(body: bytes, request: DataKeyRequest) -> tuple[DataKey, WrappedKey]:
     """Parse the response to *request*; raises EndpointError."""
     raw = _load(body, {"record", "secret"})
-    wrapped = WrappedKey.decode(_bytes(raw["record"]))
+    try:
+        wrapped = WrappedKey.decode(_bytes(raw["record"]))
+    except HeaderInvalid as error:
+        raise EndpointError(f"the endpoint's response holds no wrapped key: {error.what}") from None
     if wrapped.context != request.context:
         raise EndpointError("the endpoint made a data key for another context than asked")
-    return DataKey(context=request.context, secret=_bytes(raw["secret"])), wrapped
+    return _data_key(request.context, raw["secret"]), wrapped
+
+
+def decode_health(body: bytes) -> dict[str, Any]:
+    """Parse the response to a health request; raises EndpointError if it is another API or version."""
+    raw = _load(body, {"api", "version"})
+    if raw != {"api": API_NAME, "version": API_VERSION}:
+        raise EndpointError(f"what answers is not a key endpoint of version {API_VERSION}")
+    return raw
+
+
+def _data_key(context: WrapContext, secret: Any) -> DataKey:
+    raw = _bytes(secret)
+    if len(raw) != DATA_KEY_BYTES:
+        raise EndpointError("the endpoint's response holds a data key of another size")
+    return DataKey(context=context, secret=raw)
 
 
 def _base64(data: bytes) -> str:
@@ -150,7 +168,7 @@ def _load(body: bytes, members: set[str]) -> dict[str, Any]:
     if len(body) > MAX_ENDPOINT_REQUEST_BYTES:
         raise EndpointError(f"a message of the key endpoint has at most {MAX_ENDPOINT_REQUEST_BYTES} bytes")
     try:
-        raw = json.loads(body)
+        raw = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise EndpointError("the message is not JSON") from None
     if not isinstance(raw, dict) or set(raw) != members:

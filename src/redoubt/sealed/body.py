@@ -22,7 +22,7 @@ RUN_CHUNKS = 256
 
 
 class SealedReader:
-    """Random access to the plaintext of one sealed body. Lengths and offsets in bytes. Not for several threads at once."""
+    """Random access to the plaintext of one sealed body, for one thread. Lengths and offsets in bytes."""
 
     def __init__(
         self, file: RandomAccess, *, data_key: DataKey, context: bytes, prefix: bytes, offset: int, where: str

@@ -3,7 +3,7 @@
 What a reader may rely on after :meth:`Dataset.open`: the head record is authentic under a data key that the key source
 released for this dataset, it lists every part, and each part opened through :meth:`Dataset.open_part` is exactly the
 listed one. What it may not rely on: that the head is the newest ever written. Whoever can delete the newest records
-rolls a dataset back; pass ``at_commit`` to pin a digest, else :attr:`Dataset.freshness` says that nothing vouches for it.
+rolls a dataset back; pass ``at_commit`` to pin a digest, else :attr:`Dataset.freshness` says that nothing vouches.
 """
 
 from __future__ import annotations

@@ -224,7 +224,10 @@ class AtomicFile:
         self._discard()
 
     def _discard(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1  # never closed twice: the number may be another file's by then
+        descriptor, self._descriptor = (
+            self._descriptor,
+            -1,
+        )  # never closed twice: the number may be another file's by then
         if descriptor >= 0:
             os.close(descriptor)
         if self._named:

@@ -77,8 +77,8 @@ def _settle(storage: Storage, provider: Provider, generation: int, current: Wrap
 def adopt(location: str, *, keys: KeySource, key: str | None = None) -> Dataset:
     """Write a commit record that lists every standalone sealed file below the local folder *location*.
 
-    For what a Hadoop codec wrote. Every file is authenticated to its end first. An existing dataset is appended to, with
-    the files that it does not list yet. Hidden files and those whose name starts with ``_`` are left out, as Spark does.
+    For what a Hadoop codec wrote. Every file is authenticated to its end first. An existing dataset is appended to,
+    with the files that it does not list yet. Names that start with ``.`` or ``_`` are left out, as Spark does.
 
     Raises:
         NotSealed: a file is not a standalone sealed file; nothing is committed.

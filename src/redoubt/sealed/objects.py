@@ -8,16 +8,21 @@ those of the store's own environment variables and files; a location carries non
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from redoubt.errors import AlreadyExists, NotFound, StorageError, StorageUnsupported, UsageError
 from redoubt.sealed.local import LocalFile, LocalStorage
 from redoubt.sealed.storage import Entry, RandomAccess, Storage, read_whole
 
-_PRECONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_PRECONDITION_FAILED = {"PreconditionFailed", "412"}
+#: Another upload of the same name was under way; it may fail yet, so S3 asks to try again.
+_CONFLICT = {"ConditionalRequestConflict", "409"}
+_CONFLICT_ATTEMPTS = 5
+_CONFLICT_PAUSE_SECONDS = 0.2
 
 
 def storage_for(location: str) -> Storage:
@@ -29,17 +34,23 @@ def storage_for(location: str) -> Storage:
         StorageUnsupported: pyarrow is not installed or does not know the scheme.
         UsageError: the URI holds credentials, or is malformed.
     """
+    local = local_path(location)
+    if local is not None:
+        return LocalStorage(local)
     parts = urlsplit(location)
-    if len(parts.scheme) < 2:  # no scheme, or a drive letter
-        return LocalStorage(location)
-    if parts.scheme == "file":
-        return LocalStorage(parts.path)
     if parts.username or parts.password:
         raise UsageError(
             f"a {parts.scheme} location must not hold credentials",
             hint="Use the store's environment variables or profile.",
         )
     return ObjectStorage(location)
+
+
+def local_path(location: str) -> Path | None:
+    """Return the path that *location* names, as such or as ``file:`` URI; None if it is another URI."""
+    if location.startswith("file:"):
+        return Path(unquote(urlsplit(location).path))
+    return Path(location) if "://" not in location else None
 
 
 def is_folder(location: str) -> bool:
@@ -60,8 +71,8 @@ def open_object(location: str) -> RandomAccess | None:
     Raises:
         NotFound: it names nothing.
     """
-    if urlsplit(location).scheme in {"", "file"}:
-        path = Path(urlsplit(location).path if location.startswith("file:") else location)
+    path = local_path(location)
+    if path is not None:
         return None if path.is_dir() else LocalFile(path)
     folder, query = location.partition("?")[::2]
     parent, _, name = folder.rstrip("/").rpartition("/")
@@ -79,8 +90,9 @@ def _store_errors(where: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise NotFound(f"{where} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{where}: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, NotImplementedError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise StorageError(f"{where}: {first_line or type(error).__name__}") from error
 
 
 class ObjectFile:
@@ -140,8 +152,10 @@ class ObjectStorage:
             raise StorageUnsupported(f"{location} needs pyarrow, which is not installed") from None
         self._fs = fs
         self.location = location.rstrip("/")
-        with _store_errors(location):
+        try:
             self._filesystem, root = fs.FileSystem.from_uri(location)
+        except (OSError, ValueError, NotImplementedError):  # the message may quote the URI
+            raise StorageUnsupported(f"pyarrow does not know the store of {location}") from None
         self._root = root.rstrip("/")
         self._s3 = _s3_client(location) if urlsplit(location).scheme == "s3" else None
         self.conditional = self._s3 is not None
@@ -171,14 +185,20 @@ class ObjectStorage:
         from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, _, key = path.partition("/")
-        try:
-            self._s3.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") in _PRECONDITION_FAILED:
-                raise AlreadyExists(f"{path} exists") from None
-            raise StorageError(f"{path}: {error}") from error
-        except BotoCoreError as error:
-            raise StorageError(f"{path}: {error}") from error
+        for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
+            try:
+                self._s3.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+            except ClientError as error:
+                code = error.response.get("Error", {}).get("Code")
+                if code in _PRECONDITION_FAILED:
+                    raise AlreadyExists(f"{path} exists") from None
+                if code not in _CONFLICT or attempt == _CONFLICT_ATTEMPTS:
+                    raise StorageError(f"{path}: {error}") from error
+                time.sleep(_CONFLICT_PAUSE_SECONDS * attempt)
+            except BotoCoreError as error:
+                raise StorageError(f"{path}: {error}") from error
+            else:
+                return
 
     def read(self, name: str, *, limit: int) -> bytes:
         """Read a small object."""

@@ -1,4 +1,4 @@
-"""The preamble of a standalone sealed file: header page and two key slots (``docs/format.md``, "Standalone sealed file").
+"""The preamble of a standalone sealed file: header page and two key slots (``docs/format.md``, "Standalone").
 
 Pure: encodes and parses the 8192 bytes. Re-wrap replaces one slot in place; the intact other slot is the state before,
 so a crash leaves the old or the new wrapped key. A slot that is neither empty nor intact is an error for every reader,
@@ -146,7 +146,7 @@ def _checked(preamble: Preamble) -> Preamble:
     if first is not None and second is not None and first.generation == second.generation:
         raise SlotDamaged("both key slots have the same generation")
     expected = WrapContext(preamble.header.dataset_id, preamble.header.data_key_id)
-    for slot in preamble.slots:
+    for slot in (preamble.slot, *preamble.slots):  # the first raises if there is none
         if slot is not None and slot.wrapped.context != expected:
             raise IdentityMismatch("the wrapped key belongs to another file, or another purpose, than the header")
     return preamble

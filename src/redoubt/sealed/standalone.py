@@ -23,7 +23,6 @@ from redoubt.sealed.local import storage_errors
 from redoubt.sealed.slots import Preamble, repairable
 from redoubt.sealed.storage import RandomAccess, Sink
 
-
 _TORN_READS = 2
 _TORN_READ_PAUSE_SECONDS = 0.002
 
@@ -62,9 +61,7 @@ def read_preamble(file: RandomAccess) -> Preamble:
     return Preamble.parse(bytes(raw[: file.read_into(0, memoryview(raw))]))
 
 
-def open_standalone(
-    file: RandomAccess, *, keys: KeySource, where: str, listed: Part | None = None
-) -> OpenStandalone:
+def open_standalone(file: RandomAccess, *, keys: KeySource, where: str, listed: Part | None = None) -> OpenStandalone:
     """Open a standalone file; its end is authenticated unless a commit record lists it, and so vouches for its length.
 
     Raises:

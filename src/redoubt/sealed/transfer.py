@@ -7,6 +7,7 @@ Reading and decrypting (or encrypting) of the next block overlaps with writing o
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,13 +16,13 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from redoubt.crypto.chunked import BodyDecryptor
-from redoubt.errors import NotFound, UsageError
+from redoubt.errors import HeaderInvalid, NotFound, UsageError
 from redoubt.keys.provider import KeySource
 from redoubt.limits import CHUNK_PLAINTEXT_BYTES, MAX_HEADER_BYTES, PREAMBLE_BYTES
 from redoubt.sealed.body import RUN_CHUNKS, SealedReader
 from redoubt.sealed.commit import Part
 from redoubt.sealed.dataset import Dataset
-from redoubt.sealed.header import DEFAULT_MEDIA_TYPE
+from redoubt.sealed.header import DEFAULT_MEDIA_TYPE, NIL, check_part_name
 from redoubt.sealed.local import AtomicFile, LocalFile
 from redoubt.sealed.objects import storage_for
 from redoubt.sealed.slots import Preamble, is_sealed
@@ -60,28 +61,37 @@ def refuse_sealed(source: Path) -> None:
 def seal_file(
     source: Path, sink: Sink, *, keys: KeySource, key: str | None = None, progress: Progress = lambda _: None
 ) -> None:
-    """Seal one local file into *sink* as a standalone sealed file; the sink is finished, or aborted on error."""
-    refuse_sealed(source)
-    file = LocalFile(source)
-    try:
-        out = OverlappedSink(sink)
-        with SinkGuard(out):
+    """Seal one local file into *sink* as a standalone sealed file; the sink is finished, or aborted on error.
+
+    Raises:
+        UsageError: the file is sealed already.
+    """
+    out = OverlappedSink(sink)
+    with SinkGuard(out):
+        refuse_sealed(source)
+        with contextlib.closing(LocalFile(source)) as file:
             writer = write_standalone(out, keys=keys, key=key, media_type=media_type_of(source.name))
             for block in file_blocks(file):
                 writer.write(block)
                 progress(len(block))
             writer.finish()
-    finally:
-        file.close()
 
 
 def seal_stream(stream: BinaryIO, sink: Sink, *, keys: KeySource, key: str | None = None, progress: Progress) -> None:
-    """Seal what *stream* yields until its end into *sink*; the sink is finished, or aborted on error."""
+    """Seal what *stream* yields until its end into *sink*; the sink is finished, or aborted on error.
+
+    Raises:
+        UsageError: the stream is sealed already.
+    """
     with SinkGuard(sink):
+        block = stream.read(_BLOCK_BYTES)
+        if is_sealed(block):
+            raise UsageError("the stream is sealed already", hint="Unseal it first, or copy it as it is.")
         writer = write_standalone(sink, keys=keys, key=key)
-        while block := stream.read(_BLOCK_BYTES):
+        while block:
             writer.write(block)
             progress(len(block))
+            block = stream.read(_BLOCK_BYTES)
         writer.finish()
 
 
@@ -94,7 +104,7 @@ def unseal_file(source: RandomAccess, sink: Sink, *, keys: KeySource, where: str
 
 
 def unseal_stream(stream: BinaryIO, sink: Sink, *, keys: KeySource, progress: Progress) -> None:
-    """Unseal a standalone file that arrives through a pipe. A named *sink* appears only after the end was authenticated.
+    """Unseal a standalone file that arrives through a pipe. A named *sink* appears only when all was authentic.
 
     Raises:
         SealedError, KeyError_: it is not authentic; what a :class:`StreamSink` got before was.
@@ -130,10 +140,12 @@ def seal_folder(
     """Seal local *files*, pairs of (path, name within the dataset), as one commit of the dataset at *location*.
 
     Raises:
-        UsageError: a file is sealed already. AlreadyExists, CommitConflict: as the mode says.
+        UsageError: a file is sealed already, or its name cannot be a part's.
+        AlreadyExists, CommitConflict: as the mode says.
     """
-    for path, _ in files:
+    for path, name in files:
         refuse_sealed(path)
+        _check_name(name)
     write = DatasetWrite.begin(location, keys=keys, mode=mode, key=key)
 
     def seal(item: tuple[Path, str]) -> Part:
@@ -181,6 +193,13 @@ def unseal_folder(
     return _parallel(unseal, dataset.parts, workers)
 
 
+def _check_name(name: str) -> None:
+    try:
+        check_part_name(f"data/{NIL}/{name}{SEALED_SUFFIX}")
+    except HeaderInvalid as error:
+        raise UsageError(f"{name!r} cannot be sealed under its name: {error.what}", hint="Rename the file.") from None
+
+
 def plain_name(part: Part) -> str:
     """Return the file name of a part's plaintext: without ``data/<commit>/`` and without the suffix ``.sealed``."""
     inner = f"data/{part.commit}/"
@@ -192,8 +211,14 @@ def folder_files(source: Path) -> list[tuple[Path, str]]:
 
     Raises:
         NotFound: there is none.
+        UsageError: something is neither file nor folder, or a link to a folder: it would be left out.
     """
-    found = sorted(path for path in source.rglob("*") if path.is_file())
+    found = []
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            found.append(path)
+        elif path.is_symlink() or not path.is_dir():
+            raise UsageError(f"{path} is neither a file nor a folder", hint="Remove it, or seal what it points to.")
     if not found:
         raise NotFound(f"{source} holds no file")
     return [(path, path.relative_to(source).as_posix()) for path in found]

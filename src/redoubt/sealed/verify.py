@@ -1,8 +1,8 @@
 """Verifying sealed data without writing plaintext anywhere: every fault is found, not only the first.
 
 :func:`verify_dataset` walks the whole history, checks every listed part to its last byte, and names what no commit
-lists. It raises for what makes the dataset unreadable as a whole (no authentic head); faults of single parts and records
-are collected, and :meth:`Report.check` raises the first of them, so a faulty dataset never passes silently.
+lists. It raises for what makes the dataset unreadable as a whole (no authentic head); faults of single parts and
+records are collected, and :meth:`Report.check` raises the first of them, so a faulty dataset never passes silently.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from uuid import UUID
 
-from redoubt.errors import CommitInvalid, PartChanged, RedoubtError
+from redoubt.errors import CommitInvalid, NotFound, PartChanged, PartMissing, RedoubtError
 from redoubt.keys.provider import KeySource
 from redoubt.limits import CHUNK_CIPHERTEXT_BYTES
 from redoubt.sealed import keyfiles
@@ -62,7 +62,7 @@ def verify_dataset(
     progress: Progress = lambda _: None,
     workers: int | None = None,
 ) -> Report:
-    """Verify history, key files and every part of the dataset at *location* with *workers* threads (default: all cores).
+    """Verify history, keys and every part of the dataset at *location* with *workers* threads (default: one a core).
 
     Raises:
         SealedError, KeyError_, StorageError: there is no authentic head, or it is not the pinned one.
@@ -100,8 +100,10 @@ def verify_part(dataset: Dataset, part: Part, *, progress: Progress = lambda _: 
                 pass
         finally:
             reader.close()
-    dataset.check_lengths([part])
-    digest, size = _digest(dataset.storage, part.name, progress)
+    try:
+        digest, size = _digest(dataset.storage, part.name, progress)
+    except NotFound:
+        raise PartMissing(f"part {part.name} of {dataset.storage.location} is missing") from None
     # A standalone part may have been re-wrapped since it was adopted: its key slots differ, its body may not.
     if part.kind is not PartKind.STANDALONE and digest != part.sha256:
         raise PartChanged(f"the SHA-256 of part {part.name} ({size} bytes) is not the listed one")

@@ -5,7 +5,7 @@ process or, by :class:`WriteTicket`, in others) and commits. A write that is nev
 reader opens. State machine of :meth:`DatasetWrite.commit`:
 
 1. create ``_commits/<head + 1>`` if absent; done if that succeeds;
-2. else read the record that took the number: if it is this write, done (a retry of ours that had succeeded);
+2. else, or if the answer was lost, read the records from that number on: if one is this write's, done;
 3. an append starts again on the new head, COMMIT_ATTEMPTS times; create and overwrite raise CommitConflict, because
    they were decided on a state that is gone.
 """
@@ -20,10 +20,10 @@ from typing import Self
 from uuid import UUID, uuid4
 
 from redoubt.crypto import chunked
-from redoubt.errors import AlreadyExists, CommitConflict
+from redoubt.errors import AlreadyExists, CommitConflict, CommitInvalid, StorageError
 from redoubt.keys.provider import KeySource
 from redoubt.keys.types import DataKey, WrapContext
-from redoubt.limits import COMMIT_ATTEMPTS
+from redoubt.limits import COMMIT_ATTEMPTS, MAX_COMMIT_BYTES
 from redoubt.sealed import keyfiles
 from redoubt.sealed.body import SealedWriter
 from redoubt.sealed.commit import Commit, Operation, Part, PartKind, commit_name, digest_of
@@ -181,15 +181,19 @@ class DatasetWrite:
             record = self._record(added, properties, operation, created)
             try:
                 head = self._publish(record)
-            except AlreadyExists:
-                if read_commit(self.storage, record.number, keys=self._keys).commit.write == self.ticket.write_id:
-                    return Dataset.open(self.storage, keys=self._keys)
-                head = Dataset.open(self.storage, keys=self._keys).head
-                if self.ticket.mode is not WriteMode.APPEND or head.commit.dataset != self.ticket.dataset_id:
+            except (AlreadyExists, StorageError) as error:
+                newer = self._records_from(record.number)
+                if any(head.commit.write == self.ticket.write_id for head in newer):
+                    return self._dataset(newer[-1])
+                if isinstance(error, StorageError):
+                    raise
+                if newer and (
+                    self.ticket.mode is not WriteMode.APPEND or newer[-1].commit.dataset != self.ticket.dataset_id
+                ):
                     raise CommitConflict(
                         f"another writer committed to {self.storage.location} first; nothing of this write is visible"
                     ) from None
-                self._head = head
+                self._head = newer[-1] if newer else self._head
                 continue
             return self._dataset(head)
         raise CommitConflict(f"{COMMIT_ATTEMPTS} commits to {self.storage.location} lost the race in a row")
@@ -217,8 +221,16 @@ class DatasetWrite:
     def _publish(self, commit: Commit) -> Head:
         header = commit_header(self._data_key.id, commit.dataset, commit.id, number=commit.number).encode()
         record = header + chunked.encrypt(commit.encode(), data_key=self._data_key.secret, context=header)
+        if len(record) > MAX_COMMIT_BYTES:
+            raise CommitInvalid(
+                f"the commit record would have {len(record)} bytes; at most {MAX_COMMIT_BYTES} are allowed"
+            )
         self.storage.put_if_absent(commit_name(commit.number), record)
         return Head(commit, digest_of(record))
+
+    def _records_from(self, number: int) -> list[Head]:
+        later = [found for found in commit_numbers(self.storage) if found >= number]
+        return [read_commit(self.storage, found, keys=self._keys) for found in later]
 
     def _dataset(self, head: Head) -> Dataset:
         return Dataset(self.storage, keys=self._keys, head=head, freshness=Freshness.NOT_CHECKED)

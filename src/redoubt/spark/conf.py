@@ -56,9 +56,7 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
             sealed,
             "Parquet is sealed by default; without a key a write fails instead of writing plaintext",
         ),
-        Setting(
-            "spark.hadoop.parquet.encryption.kms.client.class", PARQUET_KMS_CLIENT, sealed, "keys from the endpoint"
-        ),
+        Setting("spark.hadoop.parquet.encryption.kms.client.class", PARQUET_KMS_CLIENT, sealed, "keys of the endpoint"),
         Setting(
             "spark.sql.parquet.output.committer.class",
             PARQUET_COMMITTER,
@@ -70,9 +68,7 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
         Setting("spark.authenticate", "true", wire, "every RPC peer knows the application secret"),
         Setting("spark.network.crypto.enabled", "true", wire, "RPC and shuffle are encrypted"),
         Setting("spark.network.crypto.cipher", "AES/GCM/NoPadding", wire, "the default, CTR, is not authenticated"),
-        Setting(
-            "spark.network.crypto.authEngineVersion", "2", wire, "version 1 derives its key without the transcript"
-        ),
+        Setting("spark.network.crypto.authEngineVersion", "2", wire, "version 1 has a weaker derivation"),
         Setting("spark.network.crypto.saslFallback", "false", wire, "no downgrade on an authentication mismatch"),
         Setting("spark.python.unix.domain.socket.enabled", "true", wire, "Python workers would use TCP in clear"),
         Setting("spark.python.unix.domain.socket.dir", str(sockets), wire, "their sockets lie in a private folder"),

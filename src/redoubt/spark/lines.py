@@ -1,57 +1,69 @@
-"""Lines of a byte range of a sealed part: the splitting rule that every text reader of Spark follows.
+"""Lines of a byte range: the splitting rule that every text reader of Spark follows.
 
 A split ``[start, end)`` owns the lines whose first byte lies in it. Only the chunks of the split, and of the line that
-runs over its end, are read and decrypted. Blocks are cut after a line end and never inside a line.
+runs over its end, are read and decrypted. Blocks are cut behind a line separator and never inside a line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from redoubt.errors import OptionRefused
 from redoubt.limits import CHUNK_PLAINTEXT_BYTES, MAX_LINE_BYTES
-from redoubt.sealed.body import SealedReader
 
 #: How far beyond its end a split looks at once for the end of its last line.
 _TAIL_BYTES = 4 * CHUNK_PLAINTEXT_BYTES
 
 
-def line_blocks(reader: SealedReader, start: int, end: int, *, separator: bytes = b"\n") -> Iterator[bytes]:
+class RangeReader(Protocol):
+    """What lines are read from; :class:`redoubt.sealed.body.SealedReader` is one. Offsets are plaintext bytes."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+
+    def blocks(self, start: int = 0, end: int | None = None) -> Iterator[memoryview]:
+        """Yield ``[start, end)`` in blocks; each is valid until the next one is asked for."""
+
+    def read(self, start: int = 0, end: int | None = None) -> bytes:
+        """Return ``[start, end)``."""
+
+
+def line_blocks(reader: RangeReader, start: int, end: int, *, separator: bytes = b"\n") -> Iterator[bytes]:
     """Yield the lines that the split ``[start, end)`` owns, in blocks of whole lines of about 4 MiB.
 
-    The last line of the part may lack its separator. Offsets are plaintext bytes.
+    The last line of the file may lack its separator.
 
     Raises:
         OptionRefused: a line is longer than MAX_LINE_BYTES.
-        SealedError: the part is not authentic.
+        SealedError: the data is not authentic.
     """
     first = _first_line(reader, start, separator)
+    end = min(end, reader.size)
     if first is None or first >= end:
         return
     rest = b""
     for block in reader.blocks(first, end):
-        cut = (
-            bytes(block).rfind(separator) if len(separator) == 1 else (rest + bytes(block)).rfind(separator) - len(rest)
-        )
-        stop = cut + len(separator)
-        if stop <= 0:
-            rest += bytes(block)
+        # With a separator of several bytes the one that ends a line may have begun in the block before.
+        joined = rest + block.tobytes()
+        cut = joined.rfind(separator, max(len(rest) - len(separator) + 1, 0)) + len(separator)
+        if cut < len(separator):
+            rest = joined
             _check_length(rest)
             continue
-        yield rest + bytes(block[:stop])
-        rest = bytes(block[stop:])
-    # The split's last line may go on behind its end; a line that begins exactly at the end is the next split's.
-    if rest:
+        yield joined[:cut]
+        rest = joined[cut:]
+    if rest:  # the last line goes on behind the split's end
         yield rest + _until_separator(reader, end, rest, separator)
 
 
-def _first_line(reader: SealedReader, start: int, separator: bytes) -> int | None:
+def _first_line(reader: RangeReader, start: int, separator: bytes) -> int | None:
     """Return where the first line that begins at or after *start* begins; None if no line does."""
     if start == 0:
         return 0
-    position = start - len(separator)
+    base = position = max(start - len(separator), 0)
     window = b""
-    base = position
     while position < reader.size:
         window += reader.read(position, position + _TAIL_BYTES)
         found = window.find(separator)
@@ -62,18 +74,18 @@ def _first_line(reader: SealedReader, start: int, separator: bytes) -> int | Non
     return None
 
 
-def _until_separator(reader: SealedReader, position: int, before: bytes, separator: bytes) -> bytes:
+def _until_separator(reader: RangeReader, position: int, before: bytes, separator: bytes) -> bytes:
     """Return the bytes from *position* up to and with the next separator, which may begin in *before*."""
-    keep = before[-(len(separator) - 1) :] if len(separator) > 1 else b""
-    window = keep
+    overlap = before[len(before) - len(separator) + 1 :]
+    window = overlap
     while position < reader.size:
         window += reader.read(position, position + _TAIL_BYTES)
         position += _TAIL_BYTES
         found = window.find(separator)
         if found >= 0:
-            return window[len(keep) : found + len(separator)]
+            return window[len(overlap) : found + len(separator)]
         _check_length(window)
-    return window[len(keep) :]
+    return window[len(overlap) :]
 
 
 def _check_length(line: bytes) -> None:

@@ -1,7 +1,7 @@
-"""Options of the Data Source ``sealed``, read once, strictly: an unknown or impossible option is refused, never ignored.
+"""Options of the Data Source ``sealed``, read once, strictly: an unknown or impossible one is refused, never ignored.
 
-Names and defaults are those of Spark's own csv, json and text readers and writers; names are case-insensitive. An option
-that would change rows and is not supported is refused with the way to do it otherwise (``docs/spark.md``).
+Names and defaults are those of Spark's own csv, json and text readers and writers; names are case-insensitive. An
+option that would change rows and is not supported is refused with the way to do it otherwise (``docs/spark.md``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Self, TypeVar
 
 from redoubt.errors import OptionRefused
-
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -79,7 +78,10 @@ class TextOptions:
         path = given.pop("path", "")
         if not path:
             raise OptionRefused("no path is given", hint='Name the dataset: .load("PATH") or .save("PATH").')
-        values: dict[str, object] = {"path": path, "format": _choice(SourceFormat, given.pop("format", "csv"), "format")}
+        values: dict[str, object] = {
+            "path": path,
+            "format": _choice(SourceFormat, given.pop("format", "csv"), "format"),
+        }
         for name, value in given.items():
             if name in _BOOLEANS:
                 values[_BOOLEANS[name]] = _boolean(name, value)
@@ -101,7 +103,7 @@ class TextOptions:
     @property
     def separator_bytes(self) -> bytes:
         """Bytes at which lines, and so splits, are cut."""
-        return (self.line_separator or "\n").encode()
+        return b"\n" if self.line_separator is None else self.line_separator.encode()
 
     def _check(self) -> None:
         for name, text in (("quote", self.quote), ("escape", self.escape), ("comment", self.comment)):
@@ -109,8 +111,12 @@ class TextOptions:
                 raise OptionRefused(f"{name} must be one character, not {text!r}")
         if not self.sep:
             raise OptionRefused("sep must not be empty")
+        line_separator = self.separator_bytes
         if self.line_separator == "":
             raise OptionRefused("lineSep must not be empty")
+        if any(line_separator.startswith(line_separator[cut:]) for cut in range(1, len(line_separator))):
+            # In a run of such separators a task cannot tell where the lines before its split ended.
+            raise OptionRefused(f"lineSep {self.line_separator!r} overlaps itself, so files cannot be split at it")
 
 
 _BOOLEANS = {

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pyspark.errors import PySparkException
 from pyspark.sql.datasource import (
     DataSource,
     DataSourceArrowWriter,
@@ -153,5 +154,5 @@ def _arrow_schema(schema: StructType) -> Any:
 
     try:
         return to_arrow_schema(schema, timezone="UTC")
-    except Exception as error:
+    except PySparkException as error:
         raise OptionRefused(f"the schema has a type that sealed text cannot hold: {error}") from None

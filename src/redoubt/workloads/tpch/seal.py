@@ -1,7 +1,7 @@
 """Sealing generated TPC-H tables, and loading sealed ones.
 
-A sealed data set is a folder with one sealed dataset a table. csv and tbl files are sealed as they are (``redoubt seal``
-would do the same); Parquet is written anew by Spark, because Parquet seals its own pages and columns.
+A sealed data set is a folder with one sealed dataset a table. csv and tbl files are sealed as they are (``redoubt
+seal`` would do the same); Parquet is written anew by Spark, because Parquet seals its own pages and columns.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ def seal_text(plain: Dataset, target: Path, *, keys: KeySource, key: str | None 
         seal_folder(files, str(target / table), keys=keys, key=key)
 
 
-def seal_parquet(
-    frames: Callable[[str], DataFrame], target: Path, *, key: str | None = None
-) -> None:
+def seal_parquet(frames: Callable[[str], DataFrame], target: Path, *, key: str | None = None) -> None:
     """Write the tables that *frames* returns by name as sealed Parquet below *target*."""
     for table in TABLES:
         io.write(frames(table), str(target / table), format="parquet", key=key)

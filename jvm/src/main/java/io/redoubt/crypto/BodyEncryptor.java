@@ -2,7 +2,6 @@ package io.redoubt.crypto;
 
 import java.io.IOException;
 import java.io.OutputStream;
-import java.security.GeneralSecurityException;
 import java.security.SecureRandom;
 import java.util.Arrays;
 import javax.crypto.Cipher;
@@ -72,11 +71,6 @@ public final class BodyEncryptor {
     }
 
     private void seal(byte[] data, int offset, int length) throws IOException {
-        key.init(cipher, Cipher.ENCRYPT_MODE, chunk++);
-        try {
-            out.write(sealed, 0, cipher.doFinal(data, offset, length, sealed, 0));
-        } catch (GeneralSecurityException e) {
-            throw new IllegalStateException("AES-GCM refuses to encrypt a chunk", e);
-        }
+        out.write(sealed, 0, key.apply(cipher, Cipher.ENCRYPT_MODE, chunk++, data, offset, length, sealed, 0));
     }
 }

@@ -2,7 +2,6 @@ package io.redoubt.crypto;
 
 import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
-import java.security.GeneralSecurityException;
 import java.security.MessageDigest;
 import java.util.Arrays;
 import javax.crypto.Cipher;
@@ -53,12 +52,6 @@ public final class BodyKey {
         if (length < BodyGeometry.TAG || length > BodyGeometry.CHUNK) {
             throw new RedoubtException(ErrorCode.TRUNCATED, "chunk " + chunk + " has an impossible length");
         }
-        key.init(cipher, Cipher.DECRYPT_MODE, chunk);
-        try {
-            return cipher.doFinal(in, offset, length, out, outOffset);
-        } catch (GeneralSecurityException e) {
-            Arrays.fill(out, outOffset, outOffset + length - BodyGeometry.TAG, (byte) 0);
-            throw new RedoubtException(ErrorCode.CHUNK_TAMPERED, "chunk " + chunk + " fails authentication");
-        }
+        return key.apply(cipher, Cipher.DECRYPT_MODE, chunk, in, offset, length, out, outOffset);
     }
 }

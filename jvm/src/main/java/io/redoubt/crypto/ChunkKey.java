@@ -1,11 +1,12 @@
 package io.redoubt.crypto;
 
+import io.redoubt.ErrorCode;
+import io.redoubt.RedoubtException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
-import java.security.InvalidAlgorithmParameterException;
-import java.security.InvalidKeyException;
 import java.util.Arrays;
+import javax.crypto.AEADBadTagException;
 import javax.crypto.Cipher;
 import javax.crypto.SecretKey;
 import javax.crypto.spec.GCMParameterSpec;
@@ -21,6 +22,10 @@ final class ChunkKey {
     private static final int KEY_BYTES = 32;
     private static final int NONCE_BYTES = 12;
     private static final int COMMITMENT_BYTES = 32;
+
+    static {
+        WarmUp.start();
+    }
 
     final byte[] commitment;
     private final SecretKey key;
@@ -54,16 +59,26 @@ final class ChunkKey {
         }
     }
 
-    /** Sets {@code cipher} up for one chunk: its nonce is the base nonce XOR the chunk's number, big-endian. */
-    void init(Cipher cipher, int mode, long chunk) {
+    /**
+     * Encrypts or decrypts one chunk with {@code cipher} and returns the bytes written. Its nonce is the base nonce XOR the
+     * chunk's number, big-endian.
+     *
+     * @throws RedoubtException {@code sealed.chunk}: decrypting, the tag does not verify; what {@code out} was given is zero
+     */
+    int apply(Cipher cipher, int mode, long chunk, byte[] in, int offset, int length, byte[] out, int outOffset)
+            throws RedoubtException {
         byte[] nonce = baseNonce.clone();
         ByteBuffer tail = ByteBuffer.wrap(nonce);
         int at = NONCE_BYTES - Long.BYTES;
         tail.putLong(at, tail.getLong(at) ^ chunk);
         try {
             cipher.init(mode, key, new GCMParameterSpec(BodyGeometry.TAG * Byte.SIZE, nonce));
-        } catch (InvalidKeyException | InvalidAlgorithmParameterException e) {
-            throw new IllegalStateException("AES-GCM refuses a fresh nonce", e);
+            return cipher.doFinal(in, offset, length, out, outOffset);
+        } catch (AEADBadTagException e) {
+            Arrays.fill(out, outOffset, outOffset + length - BodyGeometry.TAG, (byte) 0);
+            throw new RedoubtException(ErrorCode.CHUNK_TAMPERED, "chunk " + chunk + " fails authentication");
+        } catch (GeneralSecurityException e) {
+            throw new IllegalStateException("AES-GCM refuses a chunk", e);
         }
     }
 }

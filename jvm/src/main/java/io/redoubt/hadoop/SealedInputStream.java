@@ -18,7 +18,7 @@ import org.apache.hadoop.io.compress.SplitCompressionInputStream;
  *   <li>the adjusted start and end are offsets of chunks, the same one for the end of a split and the start of the next;
  *   <li>the reported position moves past the adjusted end exactly with the first byte from beyond it, which never comes in
  *       one read with bytes from before it: the reader must see that only its last line needed that byte;
- *   <li>a split in which no chunk starts has no lines, and reads as empty.
+ *   <li>a split in which no chunk starts has no lines: it reads as empty, and no chunk is decrypted to find that out.
  * </ul>
  */
 final class SealedInputStream extends SplitCompressionInputStream {

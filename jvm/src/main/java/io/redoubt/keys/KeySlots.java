@@ -7,6 +7,8 @@ import java.security.GeneralSecurityException;
 import java.security.MessageDigest;
 import java.util.Arrays;
 import java.util.Optional;
+import java.util.UUID;
+import java.util.stream.Stream;
 
 /** The two generation-numbered key slots of a standalone file ({@code docs/format.md}, "Standalone sealed file"). */
 public final class KeySlots {
@@ -23,11 +25,12 @@ public final class KeySlots {
     private KeySlots() {}
 
     /**
-     * Returns the wrapped key that counts.
+     * Returns the wrapped key that counts, of the file with these ids.
      *
-     * @throws RedoubtException {@code sealed.slot}: a slot is neither empty nor intact, both are empty, or equal generations
+     * @throws RedoubtException {@code sealed.slot}: a slot is neither empty nor intact, both are empty, or equal generations;
+     *     {@code sealed.identity}: a slot holds the key of another file
      */
-    public static WrappedKey current(byte[] slots) throws RedoubtException {
+    public static WrappedKey current(byte[] slots, UUID file, UUID dataKey) throws RedoubtException {
         if (slots.length != BYTES) {
             throw damaged("the key slots are cut off");
         }
@@ -36,14 +39,15 @@ public final class KeySlots {
         if (first.isEmpty() && second.isEmpty()) {
             throw damaged("both key slots are empty");
         }
-        if (first.isEmpty() || second.isEmpty()) {
-            return first.or(() -> second).orElseThrow().wrapped();
-        }
-        int order = Long.compareUnsigned(first.get().generation(), second.get().generation());
-        if (order == 0) {
+        long one = first.map(Slot::generation).orElse(0L);
+        long two = second.map(Slot::generation).orElse(0L);
+        if (one == two) {
             throw damaged("both key slots have the same generation");
         }
-        return (order > 0 ? first : second).get().wrapped();
+        for (Slot slot : Stream.concat(first.stream(), second.stream()).toList()) {
+            slot.wrapped().expect(file, dataKey);
+        }
+        return (Long.compareUnsigned(one, two) > 0 ? first : second).orElseThrow().wrapped();
     }
 
     /** Returns the slots of a new file: generation 1 in slot 0, slot 1 empty. */

@@ -33,8 +33,8 @@ public record StandalonePreamble(Header header, WrappedKey wrappedKey) {
         if (!Arrays.equals(raw, length, SLOTS_OFFSET, padding, 0, padding.length)) {
             throw new RedoubtException(ErrorCode.HEADER_INVALID, "the padding after the header is not zero");
         }
-        WrappedKey wrapped = KeySlots.current(Arrays.copyOfRange(raw, SLOTS_OFFSET, BYTES));
-        return new StandalonePreamble(header, wrapped.expect(header.datasetId(), header.dataKeyId()));
+        byte[] slots = Arrays.copyOfRange(raw, SLOTS_OFFSET, BYTES);
+        return new StandalonePreamble(header, KeySlots.current(slots, header.datasetId(), header.dataKeyId()));
     }
 
     /** Returns the preamble of a new file. */

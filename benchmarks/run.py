@@ -1,0 +1,85 @@
+"""`make bench`: run every benchmark, store the results and write ``docs/performance.md``.
+
+    python -m benchmarks.run [--scale 1] [--rounds 5] [--only files,csv,parquet,queries]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import files, tables
+from benchmarks.measure import RESULTS, store
+from redoubt.keys.workspace import Workspace
+from redoubt.spark import session, stop
+from redoubt.workloads.tpch.demo import prepare
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+KINDS = ("files", "csv", "parquet", "queries")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default=",".join(KINDS))
+    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
+    arguments = parser.parse_args()
+    chosen = set(arguments.only.split(","))
+    with tempfile.TemporaryDirectory(prefix="redoubt-bench-", dir=arguments.folder) as name:
+        folder = Path(name)
+        if "files" in chosen:
+            (folder / "files").mkdir()
+            store("files", files.run(folder / "files", rounds=arguments.rounds), notes={})
+        if chosen - {"files"}:
+            _spark(folder / "tables", chosen, arguments.scale, arguments.rounds)
+    write_page()
+
+
+def _spark(folder: Path, chosen: set[str], scale: float, rounds: int) -> None:
+    workspace = Workspace.init(folder)
+    conf = {
+        "spark.sql.shuffle.partitions": "8",
+        "spark.driver.memory": "6g",
+        "spark.log.level": "ERROR",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    spark = session("redoubt bench", keys=workspace, conf=conf)
+    notes = {"scale": scale, "spark": version("pyspark"), "pyarrow": version("pyarrow")}
+    try:
+        data = prepare(spark, workspace, folder, scale=scale, say=print)
+        for kind, run in (("csv", tables.csv), ("parquet", tables.parquet), ("queries", tables.queries)):
+            if kind in chosen:
+                store(kind, run(spark, data, rounds=rounds), notes=notes)
+    finally:
+        stop(spark)
+
+
+def write_page() -> None:
+    """Write the Markdown page from the stored results."""
+    lines = [
+        "# Performance",
+        "",
+        "Written by `make bench`: medians of interleaved runs in one process tree, first round dropped. Ratios are the",
+        "claim; seconds depend on the machine.",
+    ]
+    for kind in KINDS:
+        path = RESULTS / f"{kind}.json"
+        if not path.exists():
+            continue
+        document = json.loads(path.read_text(encoding="utf-8"))
+        machine = ", ".join(f"{name} {value}" for name, value in document["machine"].items())
+        for result in document["results"]:
+            lines += ["", f"## {result['title']}", "", f"{machine}.", "", "| case | median s | ratio |", "|---|---|---|"]
+            lines += [
+                f"| {case} | {facts['median_seconds']:.2f} | {facts['ratio']:.2f} |"
+                for case, facts in result["cases"].items()
+            ]
+    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Spark on plain and sealed TPC-H tables: csv readers, Parquet, and the 22 queries four ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.measure import Case, Result, interleave
+from redoubt.workloads.tpch.demo import Data
+from redoubt.workloads.tpch.run import run_query
+from redoubt.workloads.tpch.schema import TABLES, spark_read_options
+from redoubt.workloads.tpch.seal import load_sealed
+from redoubt.workloads.tpch.sql import QUERY_NUMBERS
+from redoubt.workloads.tpch.tables import Tables, load_plain
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+
+def scan(frame: DataFrame) -> None:
+    """Read every row and column."""
+    frame.write.format("noop").mode("overwrite").save()
+
+
+def csv(spark: SparkSession, data: Data, *, rounds: int) -> list[Result]:
+    """Spark's reader on plain, our reader on plain, our reader on sealed: full scan of lineitem, and Q1."""
+    plain, sealed = load_plain(spark, data.generated_csv), load_sealed(spark, data.sealed_csv)
+    ours = _our_reader_on_plain(spark, data)
+    scans = [
+        Case("Spark's reader, plain", lambda: scan(plain.lineitem)),
+        Case("our reader, plain", lambda: scan(ours.lineitem)),
+        Case("our reader, sealed", lambda: scan(sealed.lineitem)),
+    ]
+    first = [
+        Case("Spark's reader, plain", lambda: run_query(spark, plain, 1, api="sql")),
+        Case("our reader, plain", lambda: run_query(spark, ours, 1, api="sql")),
+        Case("our reader, sealed", lambda: run_query(spark, sealed, 1, api="sql")),
+    ]
+    return [
+        interleave("csv: full scan of lineitem", scans, rounds=rounds),
+        interleave("csv: Q1", first, rounds=rounds),
+    ]
+
+
+def parquet(spark: SparkSession, data: Data, *, rounds: int) -> list[Result]:
+    """Full scan of lineitem from plain and sealed Parquet."""
+    plain, sealed = load_plain(spark, data.plain), load_sealed(spark, data.sealed)
+    cases = [Case("plain", lambda: scan(plain.lineitem)), Case("sealed", lambda: scan(sealed.lineitem))]
+    return [interleave("Parquet: full scan of lineitem", cases, rounds=rounds)]
+
+
+def queries(spark: SparkSession, data: Data, *, rounds: int) -> list[Result]:
+    """The 22 queries, four ways."""
+
+    def all_queries(tables: Tables) -> None:
+        for number in QUERY_NUMBERS:
+            run_query(spark, tables, number, api="sql")
+
+    plain, sealed = load_plain(spark, data.plain), load_sealed(spark, data.sealed)
+    plain_csv, sealed_csv = load_plain(spark, data.generated_csv), load_sealed(spark, data.sealed_csv)
+    return [
+        interleave(
+            "TPC-H, 22 queries, Parquet",
+            [Case("plain", lambda: all_queries(plain)), Case("sealed", lambda: all_queries(sealed))],
+            rounds=rounds,
+        ),
+        interleave(
+            "TPC-H, 22 queries, csv",
+            [Case("plain", lambda: all_queries(plain_csv)), Case("sealed", lambda: all_queries(sealed_csv))],
+            rounds=rounds,
+        ),
+    ]
+
+
+def _our_reader_on_plain(spark: SparkSession, data: Data) -> Tables:
+    """The tables through our Data Source's parser on the plain files: what sealing alone costs is told from it."""
+    from benchmarks.plain_source import PlainDataSource
+
+    spark.dataSource.register(PlainDataSource)
+    options = {**spark_read_options("csv"), "format": "csv"}
+    frames = {
+        name: spark.read.format(PlainDataSource.name())
+        .options(**options)
+        .schema(schema.ddl("csv"))
+        .load(str(data.generated_csv.table_directory(name)))
+        for name, schema in TABLES.items()
+    }
+    return Tables(scale=data.generated_csv.scale, **frames)
+
+
