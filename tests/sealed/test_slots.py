@@ -48,7 +48,7 @@ def rewrap(raw: bytes, version: int) -> bytes:
 def test_a_new_file_has_generation_one_in_the_first_slot() -> None:
     parsed = Preamble.parse(NEW)
     assert (parsed, parsed.current) == (Preamble.new(HEADER, wrapped()), 0)
-    assert NEW == parsed.encode()
+    assert parsed.encode() == NEW
     assert len(NEW) == PREAMBLE_BYTES
 
 

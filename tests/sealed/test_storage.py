@@ -210,6 +210,7 @@ def test_an_upload_that_met_another_one_is_tried_again(s3_location: str, monkeyp
 
     storage = storage_for(s3_location)
     assert isinstance(storage, ObjectStorage)
+    assert storage._s3 is not None
     monkeypatch.setattr("redoubt.sealed.objects._CONFLICT_PAUSE_SECONDS", 0)
     real, answers = storage._s3.put_object, ["ConditionalRequestConflict", "409"]
 

@@ -25,8 +25,8 @@ import org.apache.hadoop.io.compress.SplittableCompressionCodec;
  * <p>A codec sees one file. It detects every change inside a file; a file that is missing from a folder of standalone files, or
  * stands there in another's place, it cannot see: adopt the folder as a dataset and verify it.
  *
- * <p>Configuration: {@code redoubt.endpoint} (or the environment's {@code REDOUBT_ENDPOINT}), {@value #KEY}, {@value #MEDIA_TYPE}.
- * Without an endpoint, or without a key there, nothing is written and nothing read (hardening H15).
+ * <p>Configuration: {@code redoubt.endpoint} (or the environment's {@code REDOUBT_ENDPOINT}), {@value #KEY} and
+ * {@value #MEDIA_TYPE}. Without an endpoint, or without a key there, nothing is written and nothing read (hardening H15).
  */
 public final class SealedCodec implements Configurable, SplittableCompressionCodec {
     /** Configuration key: name of the primary key for what is written; the workspace's default if absent. */

@@ -73,7 +73,8 @@ public final class Dataset {
         }
         long head = numbers.last();
         if (numbers.first() != 1 || numbers.size() != head) {
-            throw new RedoubtException(ErrorCode.COMMIT_INVALID, "a commit record before " + head + " of " + root + " is missing");
+            throw new RedoubtException(
+                    ErrorCode.COMMIT_INVALID, "a commit record before " + head + " of " + root + " is missing");
         }
         byte[] file = NumberedFiles.read(fileSystem, NumberedFiles.path(commits, head), MAX_COMMIT_BYTES);
         CommitRecord commit = CommitCodec.decode(decrypt(fileSystem, root, head, file, configuration));
