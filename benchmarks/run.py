@@ -1,6 +1,6 @@
 """`make bench`: run every benchmark, store the results and write ``docs/performance.md``.
 
-    python -m benchmarks.run [--scale 1] [--rounds 5] [--only files,csv,parquet,queries]
+python -m benchmarks.run [--scale 1] [--rounds 5] [--only files,csv,parquet,queries]
 """
 
 from __future__ import annotations
@@ -73,7 +73,15 @@ def write_page() -> None:
         document = json.loads(path.read_text(encoding="utf-8"))
         machine = ", ".join(f"{name} {value}" for name, value in document["machine"].items())
         for result in document["results"]:
-            lines += ["", f"## {result['title']}", "", f"{machine}.", "", "| case | median s | ratio |", "|---|---|---|"]
+            lines += [
+                "",
+                f"## {result['title']}",
+                "",
+                f"{machine}.",
+                "",
+                "| case | median s | ratio |",
+                "|---|---|---|",
+            ]
             lines += [
                 f"| {case} | {facts['median_seconds']:.2f} | {facts['ratio']:.2f} |"
                 for case, facts in result["cases"].items()

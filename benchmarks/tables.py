@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import Case, Result, interleave
@@ -15,7 +14,6 @@ from redoubt.workloads.tpch.tables import Tables, load_plain
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
 
 
 def scan(frame: DataFrame) -> None:
@@ -87,5 +85,3 @@ def _our_reader_on_plain(spark: SparkSession, data: Data) -> Tables:
         for name, schema in TABLES.items()
     }
     return Tables(scale=data.generated_csv.scale, **frames)
-
-

@@ -36,8 +36,9 @@ class SealedReader:
         )
         self._offset = offset
         self._where = where
-        self._ciphertext = bytearray(RUN_CHUNKS * CHUNK_CIPHERTEXT_BYTES)
-        self._plaintext = bytearray(RUN_CHUNKS * CHUNK_PLAINTEXT_BYTES)
+        run = min(RUN_CHUNKS, self._key.geometry.chunk_count)
+        self._ciphertext = bytearray(run * CHUNK_CIPHERTEXT_BYTES)
+        self._plaintext = bytearray(run * CHUNK_PLAINTEXT_BYTES)
 
     @property
     def size(self) -> int:

@@ -39,7 +39,10 @@ class Dialect:
 
 
 class Machine:
-    """Reads records from one text whose record ends are ``\\n``."""
+    """Reads records from one text whose record ends are ``\\n``.
+
+    Set :attr:`normalized` when these stood as CR or CRLF in the file: a quoted value before them is then never plain.
+    """
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
@@ -48,6 +51,7 @@ class Machine:
         self._escape = dialect.escape
         self._escape2 = dialect.escape_of_escape
         self._comment_mark = dialect.comment or "#"
+        self.normalized = False
         self._text = ""
         self._blank_until: int | None = None
 
@@ -204,12 +208,13 @@ class Machine:
     def _quoted_quickly(self) -> str | None:
         """Return the quoted value at the position when it is plain and followed by a separator or line end."""
         text, quote, escape = self._text, self._quote, self._escape
+        ends = self._delimiter if self.normalized else self._delimiter + _NEWLINE
         i = self._position
         size = len(text)
         while i < size:
             ch = text[i]
             if ch == quote:
-                if text[i - 1] == escape or i + 1 >= size or text[i + 1] not in (self._delimiter, _NEWLINE):
+                if text[i - 1] == escape or i + 1 >= size or text[i + 1] not in ends:
                     return None
                 value = text[self._position : i]
                 self._position = i + 1

@@ -57,6 +57,8 @@ def dialect(options: TextOptions) -> Dialect:
         raise OptionRefused("sep, quote, escape and comment must be different characters")
     if any(char in separator + made.quote + made.escape for char in "\n\r"):
         raise OptionRefused("a line end cannot be sep, quote or escape")
+    if options.multi_line and made.trim_trailing and made.null_value != made.empty_value:
+        raise OptionRefused("multiLine with ignoreTrailingWhiteSpace needs equal nullValue and emptyValue")
     if options.line_separator is not None:
         if len(options.line_separator) > 2:
             raise OptionRefused("lineSep of a csv file has at most two characters")
@@ -186,7 +188,9 @@ class Tokenizer:
 
     # --- multiLine ------------------------------------------------------------------------------------------------
     def _file_records(self, block: bytes) -> Iterator[Record]:
-        text = _normal_line_ends(decode(block), self._options.line_separator)
+        raw = decode(block)
+        text = _normal_line_ends(raw, self._options.line_separator)
+        self._machine.normalized = text is not raw
         comment = self.dialect.comment
         position, size = 0, len(text)
         while position < size:

@@ -1,0 +1,54 @@
+"""Documentation is compared with reality: generated pages, links, the configuration keys that pages name."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from redoubt.spark.conf import settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("redoubt_docs", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["errors.md", "cli.md"])
+def test_generated_page_is_current(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text() == generator().PAGES[name](), "run: python docs/generate.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_error_codes_in_prose_exist(page: Path) -> None:
+    from redoubt.errors import by_code
+
+    rooms = {code.partition(".")[0] for code in by_code() if "." in code}
+    named = re.findall(rf"`\[?((?:{'|'.join(rooms)})\.[a-z_]+)\]?`", page.read_text())
+    settings_and_files = {"spark.authenticate", "spark.io", "endpoint.json"}
+    assert set(named) <= {*by_code(), *settings_and_files}
+
+
+def test_settings_have_reasons_and_no_secrets() -> None:
+    made = settings(endpoint=Path("/e"), jar=Path("/j"), sockets=Path("/s"))
+    assert len({setting.key for setting in made}) == len(made)
+    for setting in made:
+        assert setting.reason
+        assert "secret" not in setting.key
