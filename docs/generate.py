@@ -35,8 +35,8 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        "Every error has a code. It stands in square brackets before the text, in Python, Java and on the command line,",
-        "and as `urn:redoubt:error:<code>` in answers of the key endpoint. Written by `docs/generate.py` from `errors.py`.",
+        "Every error has a code. It stands in square brackets before the text, in Python, Java and on the command",
+        "line, and as `urn:redoubt:error:<code>` in answers of the key endpoint. Written by `docs/generate.py`.",
     ]
     for code, cls in sorted(errors.by_code().items()):
         if cls is RedoubtError:
@@ -66,8 +66,8 @@ def cli_page() -> str:
         "|---|---|",
         *(f"| {status.value} | {_STATUS_MEANING[status]} |" for status in ExitStatus),
         "",
-        "Environment: `REDOUBT_WORKSPACE` (default of `--workspace`), `REDOUBT_DEBUG=1` (tracebacks), `REDOUBT_ENDPOINT`",
-        "(set by Redoubt for programs: where the key endpoint is).",
+        "Environment: `REDOUBT_WORKSPACE` (default of `--workspace`), `REDOUBT_DEBUG=1` (tracebacks),",
+        "`REDOUBT_ENDPOINT` (set by Redoubt for programs: where the key endpoint is).",
     ]
     for command in _commands():
         title = " ".join(("redoubt", *command))
