@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from redoubt.keys.workspace import Workspace
@@ -21,6 +22,11 @@ _TEST_CONF = {
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
 }
+
+
+#: A busy machine is no failure of an example; pytest-timeout ends what hangs.
+hypothesis.settings.register_profile("redoubt", deadline=None)
+hypothesis.settings.load_profile("redoubt")
 
 
 @pytest.fixture(scope="session")

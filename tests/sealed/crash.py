@@ -237,7 +237,7 @@ class CrashMachine:
 
     def _no_plaintext(self, besides: str = "") -> None:
         assert self._places_of_marker() - {"source", "sources", besides} == set()
-        assert not [path for path in self.base.rglob("*redoubt-tmp*")]
+        assert not list(self.base.rglob("*redoubt-tmp*"))
 
     def _places_of_marker(self) -> set[str]:
         found = set()

@@ -390,7 +390,7 @@ class StandaloneMachine:
         codes[f"{kind}: right data"] += 1
         assert found == self.plain, f"case {number} ({kind}): WRONG DATA"
         # Which slot stands where is not authenticated: both hold the same data key. The slot that does not count is
-        # checked for its form and its identity; a wrap in it that would not open harms nobody before a re-wrap drops it.
+        # checked for its form and its identity; a wrap in it that would not open is never used: re-wrap overwrites it.
         assert raw == self.file or kind in {"slots swapped", "slot edited and its checksum made right"}, (
             f"case {number} ({kind}): a change was not noticed"
         )

@@ -188,16 +188,12 @@ class TestSealedStream:
     def test_it_behaves_like_a_file(self, steps: list[tuple[int, int, int]]) -> None:
         ours, theirs = io.BufferedReader(SealedStream(READER)), io.BytesIO(PLAIN)
         for whence, offset, length in steps:
-            moved = offset if whence == 0 else -offset
-            try:
-                expected = theirs.seek(moved, whence)
-            except ValueError:
+            moved = offset if whence == io.SEEK_SET else -offset
+            if (0, theirs.tell(), len(PLAIN))[whence] + moved < 0:  # BytesIO would clamp some of these to the start
                 with pytest.raises((ValueError, OSError)):
                     ours.seek(moved, whence)
                 continue
-            if whence != 0 and moved < 0 and expected == 0:
-                continue  # BytesIO clamps relative seeks to the start, files and we refuse them
-            assert ours.seek(moved, whence) == expected
+            assert ours.seek(moved, whence) == theirs.seek(moved, whence)
             assert ours.read(length) == theirs.read(length)
             assert ours.tell() == theirs.tell()
         ours.detach()

@@ -201,7 +201,14 @@ def test_record_names(number: int) -> None:
     assert parse_commit_name(commit_name(number)) == number
 
 
-NO_NAMES = ["_commits/1", "_commits/000000001", "_commits/00000000", "_commits/x/00000001", "00000001", "_commits/٠٠٠٠٠٠٠١"]
+NO_NAMES = [
+    "_commits/1",
+    "_commits/000000001",
+    "_commits/00000000",
+    "_commits/x/00000001",
+    "00000001",
+    "_commits/٠٠٠٠٠٠٠١",
+]
 
 
 @pytest.mark.parametrize("name", NO_NAMES)

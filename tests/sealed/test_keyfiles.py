@@ -67,9 +67,7 @@ def test_older_generations_are_removed_and_newer_ones_stay(storage: Storage) -> 
     assert sorted(entry.name[-1] for entry in storage.list("_keys")) == ["3", "4"]
 
 
-def test_a_reader_that_finds_its_generation_gone_lists_again(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_finds_its_generation_gone_lists_again(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     real = LocalStorage.read
 
     def read(self: LocalStorage, name: str, *, limit: int) -> bytes:

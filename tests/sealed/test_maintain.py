@@ -8,7 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.sealed.samples import CONTENTS, files_below, flip, read_dataset, read_file, write_dataset, write_file, write_parts
+from tests.sealed.samples import (
+    CONTENTS,
+    files_below,
+    flip,
+    read_dataset,
+    read_file,
+    write_dataset,
+    write_file,
+    write_parts,
+)
 
 from redoubt.errors import (
     CommitConflict,

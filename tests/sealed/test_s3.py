@@ -33,9 +33,9 @@ def test_a_datasets_life(s3_location: str, keys: Workspace) -> None:
 
     name = keys.resolve(None)
     keys.provider_for(name).rotate(name)
-    before = {entry for entry in storage_for(s3_location).list("data")}
+    before = set(storage_for(s3_location).list("data"))
     assert rewrap_dataset(s3_location, provider_for=keys.provider_for).replaced == 2
-    assert {entry for entry in storage_for(s3_location).list("data")} == before
+    assert set(storage_for(s3_location).list("data")) == before
     keys.provider_for(name).destroy(name, version=1)
     assert read_dataset(verify_dataset(s3_location, keys=keys).check()) == expected
 

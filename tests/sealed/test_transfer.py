@@ -111,16 +111,14 @@ def test_a_damaged_file_is_never_unsealed_in_part(
     for replace in (False, True):
         with pytest.raises(RedoubtError):
             unseal(sealed, tmp_path / "again", workspace, replace=replace)
-        with pytest.raises(RedoubtError), sealed.open("rb") as stream:
-            target = AtomicFile(tmp_path / "again", replace=replace)
+        target = AtomicFile(tmp_path / "again", replace=replace)
+        with sealed.open("rb") as stream, pytest.raises(RedoubtError):
             unseal_stream(stream, target, keys=workspace, progress=quiet)
     assert [name for name, content in files_below(tmp_path).items() if MARKER in content] == []
     assert set(files_below(tmp_path)) == {"x.sealed"}
 
 
-def test_a_truncated_file_is_refused_before_its_first_byte_is_written(
-    tmp_path: Path, workspace: Workspace
-) -> None:
+def test_a_truncated_file_is_refused_before_its_first_byte_is_written(tmp_path: Path, workspace: Workspace) -> None:
     source = tmp_path / "x"
     source.write_bytes(bytes(9 * MIB))
     sealed = seal(source, tmp_path / "x.sealed", workspace)
@@ -144,7 +142,7 @@ def limited(command: str, *arguments: str, max_file_bytes: int) -> subprocess.Co
 
     return subprocess.run(
         [sys.executable, "-c", command, *arguments],
-        preexec_fn=limit,  # noqa: PLW1509
+        preexec_fn=limit,
         capture_output=True,
         text=True,
         timeout=60,
@@ -216,9 +214,7 @@ def test_a_truncated_stream_is_an_error(workspace: Workspace, cut: int) -> None:
     sealed = io.BytesIO()
     seal_stream(io.BytesIO(MARKER), StreamSink(sealed), keys=workspace, progress=quiet)
     with pytest.raises(SealedError):
-        unseal_stream(
-            io.BytesIO(sealed.getvalue()[:cut]), StreamSink(io.BytesIO()), keys=workspace, progress=quiet
-        )
+        unseal_stream(io.BytesIO(sealed.getvalue()[:cut]), StreamSink(io.BytesIO()), keys=workspace, progress=quiet)
 
 
 def test_a_sink_that_fails_ends_it(tmp_path: Path, plain: Path, workspace: Workspace) -> None:
@@ -344,7 +340,12 @@ def test_outputs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "media_type"),
-    [("a.CSV", "text/csv"), ("a.jsonl", "application/jsonl"), ("a.txt", "text/plain"), ("a", "application/octet-stream")],
+    [
+        ("a.CSV", "text/csv"),
+        ("a.jsonl", "application/jsonl"),
+        ("a.txt", "text/plain"),
+        ("a", "application/octet-stream"),
+    ],
 )
 def test_media_types(name: str, media_type: str) -> None:
     assert media_type_of(name) == media_type

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -71,7 +72,8 @@ class EndpointClient:
         connection = self._connect()
         headers = {"Content-Type": "application/json", "Connection": "close", **self._authorisation()}
         try:
-            connection.request(method, path, body=body, headers=headers)
+            with contextlib.suppress(BrokenPipeError):  # refused before the body was sent: the answer says why
+                connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
             content = response.read(MAX_ENDPOINT_RESPONSE_BYTES + 1)
         except ssl.SSLCertVerificationError as error:

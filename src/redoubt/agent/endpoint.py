@@ -7,6 +7,7 @@ are gone when the endpoint closes. What stands behind it is any :class:`redoubt.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 import os
@@ -42,6 +43,8 @@ from redoubt.protocol.endpoint import (
     encode_keys,
 )
 
+_LINGER_SECONDS = 1.0
+_POLL_SECONDS = 0.05
 _LENGTH_DIGITS = len(str(MAX_ENDPOINT_REQUEST_BYTES))
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
@@ -76,7 +79,9 @@ class KeyEndpoint:
                 f"the key endpoint cannot be set up in {self.folder}: {error.strerror or error}",
                 hint="Set XDG_RUNTIME_DIR or TMPDIR to a folder with a short path: a socket's has at most 107 bytes.",
             ) from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="redoubt-endpoint", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="redoubt-endpoint", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -152,6 +157,17 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) != int(lengths[0]):
             raise EndpointError("the request is shorter than it states")
         return body
+
+    def finish(self) -> None:
+        """Let the peer read its answer: to close while bytes of it are unread would reset the connection."""
+        with contextlib.suppress(OSError, ValueError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(_LINGER_SECONDS)
+            unread = MAX_ENDPOINT_REQUEST_BYTES
+            while unread > 0 and (data := self.connection.recv(65536)):
+                unread -= len(data)
+        super().finish()
 
     def _problem(self, error: RedoubtError) -> None:
         status = HTTPStatus.FORBIDDEN if error.exit_status is ExitStatus.REFUSED else HTTPStatus.BAD_REQUEST

@@ -168,8 +168,9 @@ class _LocalSink:
 class AtomicFile:
     """A destination file that appears whole and durable, or not at all.
 
-    Where the file system has no O_TMPFILE (or *replace* is asked for) a hidden 0600 temporary name is used for the last
-    instant or, without O_TMPFILE, for the whole write; that name is removed on every error.
+    With *replace* a finished file has a hidden name for the last instant, because Linux links over no existing name.
+    Where the file system has no O_TMPFILE, a hidden 0600 name is used for the whole write. Every error removes it; a
+    kill in between leaves it.
     """
 
     def __init__(self, path: Path, *, replace: bool, mode: int = 0o666) -> None:
@@ -227,7 +228,7 @@ class AtomicFile:
         descriptor, self._descriptor = (
             self._descriptor,
             -1,
-        )  # never closed twice: the number may be another file's by then
+        )  # never twice: the number may be another file's by then
         if descriptor >= 0:
             os.close(descriptor)
         if self._named:

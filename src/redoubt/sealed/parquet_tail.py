@@ -59,9 +59,7 @@ def check_identity(found: CryptoMetadata, part: Part) -> None:
     Raises:
         IdentityMismatch: it is another part, or another table's.
     """
-    expected = aad_prefix(
-        dataset_id=part.owner, commit_id=part.commit, algorithm=found.algorithm, name=part.name
-    )
+    expected = aad_prefix(dataset_id=part.owner, commit_id=part.commit, algorithm=found.algorithm, name=part.name)
     if found.aad_prefix != expected:
         raise IdentityMismatch(f"the file at {part.name} is another part than the one of that name")
 

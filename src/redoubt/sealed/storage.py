@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
-from redoubt.errors import SealedError
+from redoubt.errors import Truncated
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Storage(Protocol):
         """Store a small object durably, or raise AlreadyExists and change nothing."""
 
     def read(self, name: str, *, limit: int) -> bytes:
-        """Return a whole object of at most *limit* bytes; SealedError if it is longer."""
+        """Return a whole object of at most *limit* bytes; Truncated if it is longer."""
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Yield every object below the folder *prefix* ("" is the location), recursively, in no particular order.
@@ -88,10 +88,10 @@ class Storage(Protocol):
 
 
 def read_whole(file: RandomAccess, *, limit: int, where: str) -> bytes:
-    """Return the content of *file* and close it; SealedError if it is longer than *limit* bytes."""
+    """Return the content of *file* and close it; Truncated if it is longer than *limit* bytes."""
     try:
         if file.size > limit:
-            raise SealedError(f"{where} has {file.size} bytes; at most {limit} are allowed")
+            raise Truncated(f"{where} has {file.size} bytes; at most {limit} are allowed")
         out = bytearray(file.size)
         return bytes(out[: file.read_into(0, memoryview(out))])
     finally:

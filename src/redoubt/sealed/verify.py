@@ -20,6 +20,7 @@ from redoubt.limits import CHUNK_CIPHERTEXT_BYTES
 from redoubt.sealed import keyfiles
 from redoubt.sealed.commit import Part, PartKind, commit_name
 from redoubt.sealed.dataset import Dataset, commit_numbers, read_commit
+from redoubt.sealed.parquet_tail import check_identity, read_crypto_metadata
 from redoubt.sealed.storage import Storage
 
 #: Called with the number of bytes done since the last call.
@@ -88,7 +89,8 @@ def verify_dataset(
 def verify_part(dataset: Dataset, part: Part, *, progress: Progress = lambda _: None) -> None:
     """Check one part: listed identity, length and digest of the file, and every chunk of a sealed body.
 
-    An encrypted Parquet file is checked by its digest, which the authentic commit record lists.
+    An encrypted Parquet file is checked by its digest, which the authentic commit record lists, and by the identity that
+    it states; its pages need a Parquet reader.
 
     Raises:
         PartMissing, PartChanged, SealedError, KeyError_: it is not the listed part, or not authentic.
@@ -107,6 +109,12 @@ def verify_part(dataset: Dataset, part: Part, *, progress: Progress = lambda _: 
     # A standalone part may have been re-wrapped since it was adopted: its key slots differ, its body may not.
     if part.kind is not PartKind.STANDALONE and digest != part.sha256:
         raise PartChanged(f"the SHA-256 of part {part.name} ({size} bytes) is not the listed one")
+    if part.kind is PartKind.PARQUET:
+        file = dataset.storage.open(part.name)
+        try:
+            check_identity(read_crypto_metadata(file, where=part.name), part)
+        finally:
+            file.close()
 
 
 def orphans(dataset: Dataset) -> list[str]:

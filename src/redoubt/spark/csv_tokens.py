@@ -51,6 +51,8 @@ def dialect(options: TextOptions) -> Dialect:
     if len(separator) > 1:
         if made.trim_leading or made.trim_trailing:
             raise OptionRefused("ignoreLeadingWhiteSpace and ignoreTrailingWhiteSpace need a sep of one character")
+        if made.null_value != made.empty_value:
+            raise OptionRefused("nullValue and emptyValue that differ need a sep of one character")
         if separator[0] in separator[1:] and separator != separator[0] * len(separator):
             raise OptionRefused(f"the separator {separator!r} contains its own beginning")
     if separator in (made.quote, made.escape, made.comment) or made.comment == made.quote:
@@ -97,7 +99,8 @@ class Tokenizer:
         self._machine = Machine(self.dialect)
         self._plain_empties = self.dialect.null_value == ""
         self._trims = self.dialect.trim_leading or self.dialect.trim_trailing
-        self._machine_only = self._trims or "\0" in (self.dialect.quote, self.dialect.escape)
+        self._wide = len(self.dialect.separator) > 1
+        self._machine_only = self._trims or self._wide or "\0" in (self.dialect.quote, self.dialect.escape)
         self._quoted = _quoted_form(self.dialect)
         self._escapes = _escapes_form(self.dialect)
 
@@ -133,8 +136,7 @@ class Tokenizer:
             quick, _ = self._quick(line, 0)
             if quick is not None:
                 return quick
-        if len(mark.separator) > 1:
-            raise OptionRefused(f"quoted values need a sep of one character, not {mark.separator!r}")
+        self._require_narrow()
         return self._machine.read(line, 0)[0]
 
     def _quick(self, text: str, start: int) -> tuple[list[str] | None, int]:
@@ -144,14 +146,12 @@ class Tokenizer:
         """
         mark = self.dialect
         separator, quote, null_value = mark.separator, mark.quote, mark.null_value
-        multi = len(separator) > 1
-        step = len(separator)
         found: list[str] = []
         position = start
         line_end = self._line_end(text, start)
         while True:
             if text.startswith(quote, position):
-                form = None if multi else self._quoted(text, position)
+                form = self._quoted(text, position)
                 if form is None:
                     return None, start
                 value = form.group(1)
@@ -170,7 +170,11 @@ class Tokenizer:
                 found.append(value or null_value)
             if end == line_end:
                 return found, end + 1
-            position = end + step
+            position = end + 1
+
+    def _require_narrow(self) -> None:
+        if self._wide:
+            raise OptionRefused(f"a quote character in the data needs a sep of one character, not {self._options.sep!r}")
 
     @staticmethod
     def _line_end(text: str, start: int) -> int:
@@ -210,8 +214,11 @@ class Tokenizer:
                 yield fields, text[start:position].replace(_LONE_LF, "\n")
 
     def _slow(self, text: str, start: int) -> tuple[list[str] | None, int]:
-        if len(self.dialect.separator) > 1:
-            raise OptionRefused(f"quoted values need a sep of one character, not {self.dialect.separator!r}")
+        if self._wide:
+            end = self._line_end(text, start)
+            if _LONE_LF in text[start:end]:
+                raise OptionRefused(_LONE_LF_REFUSED)
+            return self.fields(text[start:end]), end + 1
         fields, position = self._machine.read(text, start)
         if _LONE_LF in text[start:position]:
             raise OptionRefused(_LONE_LF_REFUSED)

@@ -1,0 +1,252 @@
+"""Running the job in a mode and collecting what it discloses, channel by channel."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tests.disclosure.capture import Loopback, tcp_streams, unavailable
+from tests.disclosure.markers import Hit, Marker, Searcher, names
+from tests.disclosure.watch import Watch
+
+from redoubt.crypto.wrap import unwrap_key
+from redoubt.keys import rows
+from redoubt.keys.keystore import Keystore
+from redoubt.keys.local import LocalProvider
+from redoubt.keys.registry import KEYSTORE_FILE, ROOT_KEY_FILE
+from redoubt.keys.rootkey import read_root_key_file
+from redoubt.keys.types import DataKey, WrappedKey
+from redoubt.keys.workspace import DEFAULT_KEY, Workspace
+from redoubt.limits import PREAMBLE_BYTES
+from redoubt.sealed.local import AtomicFile
+from redoubt.sealed.slots import Preamble
+from redoubt.sealed.standalone import write_standalone
+from redoubt.sealed.write import DatasetWrite, WriteMode
+
+JOB: Final = Path(__file__).with_name("job.py")
+ROWS: Final = 6000
+_TIMEOUT_SECONDS: Final = 120.0
+_WORDS: Final = 4
+
+
+@dataclass(frozen=True)
+class Planted:
+    """The values that a run's data and program hold."""
+
+    people: tuple[Marker, ...] = field(default_factory=lambda: _words("person"))
+    notes: tuple[Marker, ...] = field(default_factory=lambda: _words("note"))
+    amounts: tuple[Marker, ...] = field(
+        default_factory=lambda: tuple(Marker.number(f"amount {number}") for number in range(_WORDS))
+    )
+    suspect: Marker = field(default_factory=lambda: Marker.text("cell that a cast fails on"))
+    greeting: Marker = field(default_factory=lambda: Marker.text("cell that show() prints"))
+    malformed: Marker = field(default_factory=lambda: Marker.text("cell of a malformed record"))
+    literal: Marker = field(default_factory=lambda: Marker.text("literal in SQL"))
+
+    @property
+    def data(self) -> tuple[Marker, ...]:
+        """Cells, and what the Python functions make of them."""
+        turned = [word.reversed(f"{word.name}, reversed") for word in (*self.people, *self.notes)]
+        return (*self.people, *self.notes, *self.amounts, *turned)
+
+    @property
+    def stated(self) -> tuple[Marker, ...]:
+        """Values that Spark shows by its nature: the tests state where."""
+        return (self.suspect, self.greeting, self.malformed, self.literal)
+
+    def csv(self) -> bytes:
+        """The input, as csv with a header."""
+        lines = ["id,person,note,amount,suspect,greeting"]
+        for number in range(ROWS):
+            kind = number % _WORDS
+            suspect = self.suspect.value if number == ROWS // 2 else str(number)
+            note = f"{secrets.token_hex(8)} {self.notes[kind].value}"
+            lines.append(
+                f"{number},{self.people[kind].value},{note},{self.amounts[kind].value},{suspect},{self.greeting.value}"
+            )
+        return ("\n".join(lines) + "\n").encode()
+
+    def malformed_csv(self) -> bytes:
+        """A csv whose second record does not fit its schema."""
+        return f"id,amount\n1,2\n2,{self.malformed.value}\n".encode()
+
+
+def _words(name: str) -> tuple[Marker, ...]:
+    return tuple(Marker.text(f"{name} {number}") for number in range(_WORDS))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run disclosed: channel → item (a file, a page, a stream) → its hits. Items without hits are listed."""
+
+    planted: Planted
+    keys: tuple[Marker, ...]
+    channels: dict[str, dict[str, frozenset[Hit]]]
+
+    def found(self, channel: str) -> set[str]:
+        """Return the names of the markers found on *channel*."""
+        return {name for hits in self.channels[channel].values() for name in names(hits)}
+
+    def where(self, marker: Marker) -> set[str]:
+        """Return the channels on which *marker* was found."""
+        return {channel for channel in self.channels if marker.name in self.found(channel)}
+
+
+def run_control(folder: Path) -> Run:
+    """Run with security off, on plaintext, with a key handled naively."""
+    planted = Planted()
+    key = Marker.key("key", secrets.token_bytes(32))
+    for name, content in (("data", planted.csv()), ("malformed", planted.malformed_csv())):
+        (folder / name).mkdir()
+        (folder / name / "part.csv").write_bytes(content)
+    return _run("control", folder, planted, [key], {"key": key.raw.hex()})
+
+
+def run_secured(folder: Path) -> Run:
+    """Run with Redoubt, on the same data sealed."""
+    planted = Planted()
+    workspace = Workspace.init(folder / "workspace")
+    for name, content in (("sealed", planted.csv()), ("malformed-sealed", planted.malformed_csv())):
+        write = DatasetWrite.begin(str(folder / name), keys=workspace, mode=WriteMode.CREATE)
+        part = write.parts.part("part.csv", media_type="text/csv")
+        part.write(content)
+        write.commit([part.finish()])
+    file = AtomicFile(folder / "people.csv.sealed", replace=False)
+    standalone = write_standalone(file, keys=workspace, media_type="text/csv")
+    standalone.write(planted.csv())
+    standalone.finish()
+    file.finish()
+    keys = [*_workspace_keys(workspace), *_data_keys(workspace, folder)]
+    return _run("secured", folder, planted, keys, {})
+
+
+def _run(mode: str, folder: Path, planted: Planted, keys: list[Marker], told: dict[str, str]) -> Run:
+    scratch = folder / "scratch"
+    for name in ("tmp", "local", "work"):
+        (scratch / name).mkdir(parents=True)
+    pcap = folder / "loopback.pcap"
+    with nullcontext() if unavailable() else Loopback(pcap) as loopback:
+        job = subprocess.Popen(
+            [*(loopback.prefix if loopback else []), sys.executable, str(JOB), mode, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=(folder / "stdout").open("wb"),
+            stderr=(folder / "stderr").open("wb"),
+            cwd=scratch / "work",
+            env=_environment(scratch / "tmp"),
+            start_new_session=True,
+        )
+        try:
+            with Watch(job.pid, scratch, folder / "kept") as watch:
+                assert job.stdin is not None
+                job.stdin.write(json.dumps({**told, "literal": planted.literal.value}).encode())
+                job.stdin.close()
+                _wait_for(job, folder)
+            if loopback:
+                loopback.stop()
+            (folder / "release").touch()
+            status = job.wait(_TIMEOUT_SECONDS)
+        finally:
+            job.kill()
+    assert status == 0, (folder / "stderr").read_text(errors="replace")[-4000:]
+    keys += _spark_keys(folder / "spark-secrets.json")
+    searcher = Searcher([*planted.data, *planted.stated, *keys])
+    channels = {
+        channel: {item: searcher.find(content) for item, content in items}
+        for channel, items in _channels(folder, watch).items()
+    }
+    if not loopback:
+        channels.pop("loopback")
+    return Run(planted, tuple(keys), channels)
+
+
+def _channels(folder: Path, watch: Watch) -> dict[str, Iterator[tuple[str, bytes]]]:
+    return {
+        "stdout": iter([("stdout", (folder / "stdout").read_bytes())]),
+        "stderr": iter([("stderr", (folder / "stderr").read_bytes())]),
+        "user interface": _files_in(folder / "ui"),
+        "event log": (found for place in sorted(folder.glob("events*")) for found in _files_in(place)),
+        "command lines": ((name, line) for line, name in watch.command_lines.items()),
+        "environments": ((name, block) for block, name in watch.environments.items()),
+        "files": _each_once(watch.files(), _files_in(folder / "scratch")),
+        "loopback": iter(tcp_streams((folder / "loopback.pcap").read_bytes()).items() if not unavailable() else []),
+    }
+
+
+def _environment(temporary: Path) -> dict[str, str]:
+    """The environment of the job: this one's, with its own temporary folder and nothing of the test runner."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "XDG_RUNTIME", "SPARK"))}
+    return {**kept, "TMPDIR": str(temporary), "PYSPARK_PYTHON": sys.executable}
+
+
+def _wait_for(job: subprocess.Popen[bytes], folder: Path) -> None:
+    end = time.monotonic() + _TIMEOUT_SECONDS
+    while not (folder / "held").exists():
+        if job.poll() is not None or time.monotonic() > end:
+            raise AssertionError((folder / "stderr").read_text(errors="replace")[-6000:])
+        time.sleep(0.05)
+
+
+def _files_in(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield str(path.relative_to(folder)), path.read_bytes()
+
+
+def _each_once(*sources: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    seen: set[tuple[str, int]] = set()
+    for source in sources:
+        for name, content in source:
+            if (name, len(content)) not in seen:
+                seen.add((name, len(content)))
+                yield name, content
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+def _workspace_keys(workspace: Workspace) -> Iterator[Marker]:
+    """Yield the root key, what it wraps with, and the primary key: none of them may ever leave the driver."""
+    path = workspace.state_folder / ROOT_KEY_FILE
+    keystore = Keystore(workspace.state_folder / KEYSTORE_FILE)
+    yield Marker.key("root key", path.read_bytes())
+    yield Marker.key("root key's wrapping key", read_root_key_file(path).wrapping_key(keystore.header.id))
+    provider = workspace.provider_for(DEFAULT_KEY)
+    assert isinstance(provider, LocalProvider)
+    with keystore.reading() as db:
+        [row] = rows.load_versions(db, DEFAULT_KEY)
+    assert row.wrapped is not None
+    # The provider gives no primary key away, so its own method is borrowed.
+    yield Marker.key("primary key", provider._primary(row))
+    assert unwrap_key is not None
+
+
+def _data_keys(workspace: Workspace, folder: Path) -> Iterator[Marker]:
+    """Yield every data key of the inputs: of datasets from their key files, of the standalone file from its slot."""
+    records = [WrappedKey.decode(path.read_bytes()) for path in folder.glob("*/_keys/*/*") if path.is_file()]
+    preamble = Preamble.parse((folder / "people.csv.sealed").read_bytes()[:PREAMBLE_BYTES])
+    opened: list[DataKey] = list(workspace.unwrap([*records, preamble.slot.wrapped]))
+    assert len(opened) == 3
+    for number, key in enumerate(opened):
+        yield Marker.key(f"data key {number}", key.secret)
+
+
+def _spark_keys(told: Path) -> Iterator[Marker]:
+    """Yield the secrets that Spark made for itself in this run."""
+    secrets_of_spark = json.loads(told.read_text())
+    if secrets_of_spark["authentication"]:
+        yield Marker.key("Spark's authentication secret", secrets_of_spark["authentication"].encode())
+    if secrets_of_spark["disk encryption"]:
+        yield Marker.key("Spark's disk encryption key", bytes.fromhex(secrets_of_spark["disk encryption"]))
+
+
+def private_folder() -> Path:
+    """A folder with a short path: the paths of unix sockets below it have at most 107 bytes."""
+    return Path(tempfile.mkdtemp(prefix="rd-"))

@@ -1,0 +1,133 @@
+"""Watching a running program from outside: its processes' command lines and environments, and every file it makes.
+
+Temporary files live for milliseconds to seconds. Each is hard-linked into the collection as soon as it is seen, which
+keeps its bytes, those still to be written included, after the program has removed the name. Files that are open without
+a name, or lie outside the program's own folder, are copied through ``/proc/PID/fd``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Self
+
+_FILES_SECONDS: Final = 0.01
+#: Reading every process's open files is slower; one round in so many does it.
+_PROCESS_ROUNDS: Final = 5
+
+
+class Watch:
+    """Watches the processes of session *session* and the folder *folder* until :meth:`stop`."""
+
+    def __init__(self, session: int, folder: Path, collection: Path) -> None:
+        collection.mkdir()
+        self.command_lines: dict[bytes, str] = {}
+        self.environments: dict[bytes, str] = {}
+        self._session = session
+        self._folder = folder
+        self._collection = collection
+        self._names: dict[Path, str] = {}
+        self._inodes: set[int] = set()
+        self._open_sizes: dict[int, int] = {}
+        self._faults: list[BaseException] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look a last time and end; raises what the watching itself failed with."""
+        self._ended.set()
+        self._thread.join()
+        if self._faults:
+            raise self._faults[0]
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Yield (name in the program's folder, content) of every file that was seen."""
+        for kept, name in self._names.items():
+            yield name, kept.read_bytes()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        rounds = 0
+        try:
+            while not self._ended.wait(_FILES_SECONDS):
+                self._link_files(self._folder)
+                if rounds % _PROCESS_ROUNDS == 0:
+                    self._read_processes()
+                rounds += 1
+            self._link_files(self._folder)
+        except BaseException as error:  # noqa: BLE001  (handed to the test by stop)
+            self._faults.append(error)
+
+    # --- files --------------------------------------------------------------------------------------------------------
+    def _link_files(self, folder: Path) -> None:
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:  # removed since
+            return
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                self._link_files(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False) and entry.inode() not in self._inodes:
+                kept = self._collection / str(len(self._names))
+                with contextlib.suppress(FileNotFoundError):
+                    kept.hardlink_to(entry.path)
+                    self._inodes.add(entry.inode())
+                    self._names[kept] = str(Path(entry.path).relative_to(self._folder))
+
+    def _copy_open_files(self, process: Path) -> None:
+        for link in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                status = link.stat()
+                target = str(link.readlink())
+                if not stat.S_ISREG(status.st_mode) or status.st_ino in self._inodes or not _is_written(link):
+                    continue
+                if self._open_sizes.get(status.st_ino) == status.st_size:
+                    continue
+                self._open_sizes[status.st_ino] = status.st_size
+                kept = self._collection / f"open-{status.st_ino}"
+                shutil.copyfile(link, kept)
+                self._names[kept] = f"open: {target}"
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+    def _read_processes(self) -> None:
+        for process in Path("/proc").iterdir():
+            if not process.name.isdigit():
+                continue
+            with contextlib.suppress(OSError):  # it has ended
+                name, session = _name_and_session(process)
+                if session != self._session:
+                    continue
+                self.command_lines[(process / "cmdline").read_bytes()] = name
+                self.environments[(process / "environ").read_bytes()] = name
+                self._copy_open_files(process)
+                self._copy_jvm_statistics(process.name)
+
+    def _copy_jvm_statistics(self, process: str) -> None:
+        """Keep what a JVM tells ``jps`` and ``jstat``: a file in ``/tmp`` whatever the temporary folder is."""
+        for source in Path("/tmp").glob(f"hsperfdata_*/{process}"):
+            kept = self._collection / f"hsperfdata-{process}"
+            shutil.copyfile(source, kept)
+            self._names[kept] = f"hsperfdata: {process}"
+
+
+def _name_and_session(process: Path) -> tuple[str, int]:
+    text = (process / "stat").read_text(errors="replace")
+    name, rest = text[text.index("(") + 1 :].rsplit(")", 1)
+    return name, int(rest.split()[3])
+
+
+def _is_written(link: Path) -> bool:
+    flags = re.search(r"flags:\s*(\d+)", (link.parent.parent / "fdinfo" / link.name).read_text())
+    return flags is not None and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY
