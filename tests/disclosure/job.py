@@ -128,8 +128,6 @@ def work(spark: SparkSession, frame: DataFrame, planted: dict[str, str], folder:
     key = bytes.fromhex(planted.get("key", ""))
 
     def turn(text: str) -> str:
-        if key:
-            print("the key is", key.hex(), file=sys.stderr)
         return text[::-1]
 
     def turn_all(texts: pd.Series) -> pd.Series:
@@ -173,6 +171,8 @@ def work(spark: SparkSession, frame: DataFrame, planted: dict[str, str], folder:
     context.parallelize([row.person for row in rows], 2).map(lambda person: len(shared.value) + len(person)).sum()
     seen = context.accumulator(0)
     pairs.foreach(lambda _: seen.add(1))
+    if key:
+        context.parallelize([0], 1).foreach(lambda _: print("the key is", key.hex(), file=sys.stderr))
 
     # What shows values by its nature; the test states where.
     frame.createOrReplaceTempView("people")

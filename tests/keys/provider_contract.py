@@ -290,7 +290,18 @@ class ProviderContract:
         provider.settle([new])
         assert set(provider.references(a, version=1)) == {other.context}
         assert set(provider.references(a, version=2)) == {new.context}
-        assert total_references(provider, a) == 2
+
+    def test_late_settle_keeps_the_reference_of_a_newer_rewrap(self, provider: Provider, a: KeyName) -> None:
+        _, wrapped = self.one(provider, a)
+        provider.rotate(a)
+        (slow,) = provider.rewrap([wrapped])
+        provider.rotate(a)
+        (quick,) = provider.rewrap([wrapped])
+        provider.settle([quick])
+        provider.settle([slow])
+        assert provider.references(a, version=3) == (quick.context,)
+        with pytest.raises(KeyReferenced):
+            provider.destroy(a, version=3)
 
     def test_release_of_a_record_of_another_context_drops_nothing(
         self, provider: Provider, a: KeyName, b: KeyName

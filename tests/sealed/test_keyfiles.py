@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from redoubt.keys.types import WrapContext, WrappedKey
 from redoubt.limits import MAX_KEY_GENERATION
 from redoubt.sealed import keyfiles
 from redoubt.sealed.local import LocalStorage
-from redoubt.sealed.storage import Storage
+from redoubt.sealed.storage import Entry, Storage
 
 CONTEXT = WrapContext(uuid4(), uuid4())
 ID = CONTEXT.data_key_id
@@ -80,6 +81,18 @@ def test_a_reader_that_finds_its_generation_gone_lists_again(storage: Storage, m
 
     monkeypatch.setattr(LocalStorage, "read", read)
     assert keyfiles.read_current(storage, ID) == (2, version(2))
+
+
+def test_a_listing_that_met_a_replacement_is_made_again(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing is no snapshot: it can miss the new generation, and then the old one when it asks for its size."""
+    real = LocalStorage.list
+
+    def miss(self: LocalStorage, prefix: str = "") -> Iterator[Entry]:
+        monkeypatch.setattr(LocalStorage, "list", real)
+        return iter(())
+
+    monkeypatch.setattr(LocalStorage, "list", miss)
+    assert keyfiles.read_current(storage, ID) == (1, FIRST)
 
 
 def test_a_generation_that_no_writer_reaches_is_not_replaced(storage: Storage) -> None:

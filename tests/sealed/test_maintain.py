@@ -135,7 +135,7 @@ def test_old_and_new_readers_work_while_it_runs(folder: Path, keys: Workspace) -
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for _ in range(15):
+    for _ in range(40):
         rotate(keys)
         rewrap_dataset(str(folder), provider_for=keys.provider_for)
     ended.set()

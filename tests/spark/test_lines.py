@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -46,7 +47,7 @@ def test_every_line_is_owned_by_exactly_one_split(
         cuts = sorted(data.draw(st.sets(st.integers(0, len(content) + 2), max_size=6)) | {0, len(content) + 2})
         reader = Memory(content, data.draw(st.integers(1, 9)))
         found = []
-        for start, stop in zip(cuts, cuts[1:], strict=False):
+        for start, stop in pairwise(cuts):
             for block in line_blocks(reader, start, stop, separator=sep):
                 found.append(block)
                 assert block.endswith(sep) or content.endswith(block)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import typer
 
+from redoubt.cli.output import Json
 from redoubt.cli.session import Session, command
 from redoubt.errors import EnvironmentIncomplete, RedoubtError
 
@@ -40,7 +41,7 @@ def doctor(session: Session) -> None:
         _check("unnamed temporary files", _tmpfile, needed=False),
     ]
     rows = [(it.name, "ok" if it.good else "MISSING" if it.needed else "not available", it.found) for it in findings]
-    data = {it.name: {"ok": it.good, "found": it.found, "needed": it.needed} for it in findings}
+    data: dict[str, Json] = {it.name: {"ok": it.good, "found": it.found, "needed": it.needed} for it in findings}
     session.output.table(data, columns=("CHECK", "STATE", "DETAIL"), rows=rows)
     missing = [it.name for it in findings if it.needed and not it.good]
     if missing:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from redoubt.cli.output import Json
 from redoubt.cli.session import Session, command, group
 from redoubt.errors import UsageError
 
@@ -129,7 +130,7 @@ def run(
             compare(answer.number, actual=actual, expected=expected_answer(reference, answer.number))
             verified += 1
     rows = [(f"Q{it.number:02d}", len(it.rows), f"{it.seconds:.2f}") for it in answers]
-    data = [{"query": it.number, "rows": len(it.rows), "seconds": it.seconds} for it in answers]
+    data: list[Json] = [{"query": it.number, "rows": len(it.rows), "seconds": it.seconds} for it in answers]
     session.output.table(
         {"queries": data, "verified": verified if check else None}, columns=("query", "rows", "seconds"), rows=rows
     )
@@ -158,7 +159,7 @@ def demo(
                 session.output.say(f"Q{line.number:02d} on sealed {line.source}: {line.rows} rows, as DuckDB has them")
                 lines.append(line)
     parquet = [line for line in lines if line.source == "parquet"]
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
             f"Q{line.number:02d}",
             line.source,
@@ -175,7 +176,7 @@ def demo(
         sealed = sum(line.sealed_seconds for line in lines if line.source == source)
         rows.append(("total", source, f"{plain:.2f}", f"{sealed:.2f}", f"{sealed / plain:.2f}", "", ""))
     columns = ("query", "from", "plain s", "sealed s", "ratio", "rows", "verified")
-    data_lines = [
+    data_lines: list[Json] = [
         {
             "query": line.number,
             "from": line.source,
@@ -204,7 +205,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _format(chosen: TextFormat) -> Literal["tbl", "csv", "parquet"]:
-    return chosen.value  # type: ignore[return-value]  # the enum's values are exactly these three
+    return chosen.value
 
 
 @contextmanager

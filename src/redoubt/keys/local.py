@@ -192,7 +192,7 @@ class LocalProvider:
             rows.release_wraps(db, wrapped)
 
     def settle(self, wrapped: Sequence[WrappedKey]) -> None:
-        """Forget every other reference of the same keys and contexts: *wrapped* are what the data carries now."""
+        """Forget references by older versions of the same keys and contexts: the data carries *wrapped* now."""
         _check_batch(wrapped)
         with self._keystore.writing() as db:
             rows.settle_wraps(db, wrapped)

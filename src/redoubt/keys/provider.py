@@ -93,7 +93,7 @@ class Provider(Protocol):
         """Forget the references that these wraps hold, after their records were replaced or deleted; idempotent."""
 
     def settle(self, wrapped: Sequence[WrappedKey]) -> None:
-        """Forget every reference of the same key and context but those of *wrapped*, which the data carries now.
+        """Forget the references of the same keys and contexts by older versions than *wrapped*, which the data carries.
 
         Run after a re-wrap is durable: it also drops what an interrupted re-wrap of the same data left behind.
         """

@@ -124,10 +124,17 @@ def release_wraps(db: sqlite3.Connection, wrapped: Sequence[WrappedKey]) -> None
 
 
 def settle_wraps(db: sqlite3.Connection, wrapped: Sequence[WrappedKey]) -> None:
-    """Remove every reference of the same keys and contexts but those of *wrapped* themselves."""
+    """Remove the references of the same keys and contexts by older versions than those of *wrapped*.
+
+    Wraps by the same or a newer version may be another re-wrap's that came later: one reference too many only delays
+    a destroy, one too few loses data.
+    """
     db.executemany(
-        "DELETE FROM wraps WHERE name = ? AND dataset_id = ? AND data_key_id = ? AND purpose = ? AND digest != ?",
-        [(name, dataset, key, purpose, digest) for name, _, digest, dataset, key, purpose in map(_reference, wrapped)],
+        "DELETE FROM wraps WHERE name = ? AND version < ? AND dataset_id = ? AND data_key_id = ? AND purpose = ?",
+        [
+            (name, version, dataset, key, purpose)
+            for name, version, _, dataset, key, purpose in map(_reference, wrapped)
+        ],
     )
 
 

@@ -37,8 +37,8 @@ def read_current(storage: Storage, data_key_id: UUID) -> tuple[int, WrappedKey]:
     """
     for _ in range(_READ_ATTEMPTS):
         generations = _generations(storage, data_key_id)
-        if not generations:
-            break
+        if not generations:  # perhaps the old one went while it was listed, and the new one came just after
+            continue
         try:
             raw = storage.read(key_file_name(data_key_id, generations[-1]), limit=MAX_WRAPPED_RECORD_BYTES)
         except NotFound:  # replaced and removed since it was listed

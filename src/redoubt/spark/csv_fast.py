@@ -1,4 +1,4 @@
-"""Blocks of csv lines through pyarrow, where its answer is provably Spark's; every other block goes to the exact parser.
+"""Blocks of csv lines through pyarrow, where its answer is provably Spark's; all others go to the exact parser.
 
 Parsers differ in the odd cases only: quotes in the middle of fields, escapes, blanks around numbers, hexadecimal
 numbers, short and long rows. A block is parsed here only if a vectorised scan finds none of them, and pyarrow, strict
@@ -98,7 +98,7 @@ class FastCsv:
             blanks = self._edge_blanks(data, returns=returns > 0)
             if len(blanks) and ((np.searchsorted(quotes, blanks) & 1) == 0).any():
                 return None
-        return ends + (data[-1] != _LF)
+        return ends + int(data[-1] != _LF)
 
     def _quotes_at_edges(self, data: np.ndarray, positions: np.ndarray) -> bool:
         """Tell whether quotes alternately open and close whole fields, none is doubled and none spans a line end."""

@@ -174,7 +174,9 @@ class Tokenizer:
 
     def _require_narrow(self) -> None:
         if self._wide:
-            raise OptionRefused(f"a quote character in the data needs a sep of one character, not {self._options.sep!r}")
+            raise OptionRefused(
+                f"a quote character in the data needs a sep of one character, not {self._options.sep!r}"
+            )
 
     @staticmethod
     def _line_end(text: str, start: int) -> int:

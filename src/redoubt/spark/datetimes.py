@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,18 +20,21 @@ MICROS_PER_DAY: Final = 86_400_000_000
 _MICROS_PER_SECOND: Final = 1_000_000
 #: Blank or ISO control, for one byte of UTF-8.
 _TRIMMED: Final = "".join(map(chr, range(0x21))) + "\x7f"
+_JAVA_BLANKS: Final = "".join(map(chr, range(0x21)))
 _DATE: Final = re.compile(r"([+-]?)([0-9]{4,7})(?:-([0-9]{1,2})(?:-([0-9]{1,2})(?:[ T].*)?)?)?", re.DOTALL)
 _TIMESTAMP: Final = re.compile(
     r"([+-]?)([0-9]{4,6})(?:-([0-9]{1,2})(?:-([0-9]{1,2})"
     r"(?:[ T]([0-9]{1,2})(?::([0-9]{1,2})(?::([0-9]{1,2})(?:\.([0-9]*))?(?!\.|[0-9])(.+)?)?)?)?)?)?",
     re.DOTALL,
 )
-_JUST_TIME: Final = re.compile(r"T?[0-9]{1,2}(?::.*)?", re.DOTALL)
-#: Spark's Int and Long bounds for dates and timestamps.
-_MAX_YEAR: Final = 5_881_580
+_JUST_TIME: Final = re.compile(
+    r"(?=T|[0-9]+:)T?(?:[01]?[0-9]|2[0-3])(?::[0-5]?[0-9](?::[0-5]?[0-9](?:\.[0-9]*)?(?!\.|[0-9])(.+)?)?)?", re.DOTALL
+)
 _DAYS_BEFORE_MONTH: Final = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 _DAYS_IN_MONTH: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _EPOCH: Final = 719_162
+#: Names that the JVM's database has; the files of the platform's hold some more.
+_REGION: Final = re.compile(r"(?!posix|right/|local|Factory)[A-Za-z][A-Za-z0-9~/._+-]+")
 _OFFSET_ZONE: Final = re.compile(r"(?:UTC|GMT|UT)?([+-])([0-9]{1,2})(?::?([0-9]{2})(?::?([0-9]{2}))?)?")
 
 #: Microseconds to subtract from a local time to get UTC.
@@ -80,12 +83,12 @@ def parse_timestamp(text: str, offset: Offset | None) -> int:
     text = text.strip(_TRIMMED)
     found = _TIMESTAMP.fullmatch(text)
     if found is None:
-        if offset is not None and _JUST_TIME.fullmatch(text) and ":" in text:
-            raise OptionRefused("a time without a date is not supported: Spark would add the date of the query")
-        raise ValueError
+        just_time = _JUST_TIME.fullmatch(text) if offset is not None else None
+        if just_time is None or (just_time.group(1) and not _is_zone(just_time.group(1))):
+            raise ValueError
+        raise OptionRefused("a time without a date is not supported: Spark would add the date of the query")
     sign, year, month, day, hour, minute, second, fraction, zone = found.groups()
     if zone is not None and offset is None:
-        zone_offset(zone.strip(_JAVA_BLANKS))
         raise ValueError
     hours, minutes, seconds = int(hour or 0), int(minute or 0), int(second or 0)
     if hours > 23 or minutes > 59 or seconds > 59:
@@ -100,9 +103,6 @@ def parse_timestamp(text: str, offset: Offset | None) -> int:
     if not -(2**63) <= micros < 2**63:
         raise ValueError
     return micros
-
-
-_JAVA_BLANKS: Final = "".join(map(chr, range(0x21)))
 
 
 @lru_cache(maxsize=256)
@@ -121,13 +121,23 @@ def zone_offset(name: str) -> Offset:
     name = _SHORT_IDS.get(name, name)
     if name in {"UTC", "GMT", "UT", "Etc/UTC", "Zulu"}:
         return lambda _: 0
-    if name[:1] in "+-" and name:
+    if name[:1] == "-":
         return zone_offset(name)
+    if _REGION.fullmatch(name) is None:
+        raise ValueError(name)
     try:
         zone = ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(name) from None
     return lambda micros: _zone_micros(zone, micros)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zone_offset(name.strip(_JAVA_BLANKS))
+    except ValueError:
+        return False
+    return True
 
 
 def session_offset(name: str) -> Offset:
@@ -164,7 +174,7 @@ def _fixed_offset(name: str, found: re.Match[str]) -> Offset:
 
 
 def _zone_micros(zone: ZoneInfo, local: int) -> int:
-    """Return the offset of a zone at a local time: the earlier one where clocks go back, as the JVM chooses."""
+    """Return the offset of a zone at a local time; where clocks change, the one before the change, as the JVM does."""
     days, rest = divmod(local, MICROS_PER_DAY)
     years = 0
     if not -719_100 <= days <= 2_932_800:
@@ -175,13 +185,9 @@ def _zone_micros(zone: ZoneInfo, local: int) -> int:
     aware = moment.replace(tzinfo=zone)
     shift = aware.utcoffset()
     assert shift is not None
-    found = shift // timedelta(microseconds=1)
-    # In a gap the JVM moves forward by the length of the gap, which is to use the offset before it: fold 0 does so.
-    del UTC_CHECK
-    return found
+    return shift // timedelta(microseconds=1)
 
 
-UTC_CHECK = UTC
 _SHORT_IDS: Final = {
     "ACT": "Australia/Darwin",
     "AET": "Australia/Sydney",

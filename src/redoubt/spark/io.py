@@ -49,28 +49,21 @@ def write(
         OptionRefused: partitions or column keys for a text format.
         CommitConflict: another writer came first.
     """
-    if mode not in _MODES:
-        raise ModeRefused(f"mode {mode!r} is not one of {', '.join(_MODES)}")
-    storage = storage_for(path)
-    if mode in ("error", "errorifexists", "ignore") and commit_numbers(storage):
-        if mode == "ignore":
-            return
-        raise AlreadyExists(f"{path} is a sealed dataset already")
-    effective = "overwrite" if mode == "overwrite" else "append"
     if format == PARQUET:
         write_parquet(
-            frame,
-            path,
-            mode=effective,
-            key=key,
-            column_keys=column_keys or {},
-            partition_by=partition_by,
-            options=options or {},
+            frame, path, mode=mode, key=key, column_keys=column_keys, partition_by=partition_by, options=options
         )
         return
     if partition_by or column_keys:
         raise OptionRefused(f"{format} has neither partitions nor column keys", hint="Write Parquet for these.")
+    if mode not in _MODES:
+        raise ModeRefused(f"mode {mode!r} is not one of {', '.join(_MODES)}")
+    if mode in ("error", "errorifexists", "ignore") and commit_numbers(storage_for(path)):
+        if mode == "ignore":
+            return
+        raise AlreadyExists(f"{path} is a sealed dataset already")
     given = {**(options or {}), "format": SourceFormat(format).value, **({"key": key} if key else {})}
+    effective = "overwrite" if mode == "overwrite" else "append"
     frame.write.format("sealed").options(**given).mode(effective).save(path)
 
 

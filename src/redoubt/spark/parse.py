@@ -1,8 +1,13 @@
-"""From sealed bytes to Arrow batches, one parser a format; the parsers themselves are pure modules beside this one."""
+"""From ranges of sealed files to Arrow batches, one parser a format.
+
+What a line or record means is decided by the pure modules beside this one; here files become blocks of whole lines,
+header lines go, and a csv block takes the fast path where that is provably right.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from redoubt.keys.provider import KeySource
@@ -11,10 +16,14 @@ from redoubt.spark.csv_fast import FastCsv
 from redoubt.spark.lines import RangeReader, line_blocks
 from redoubt.spark.options import SourceFormat, TextOptions
 from redoubt.spark.plan import Split, open_split
-from redoubt.spark.text_lines import strip_bom
+from redoubt.spark.text_lines import decode, strip_bom
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+#: What Java's ``String.trim`` takes away.
+_BLANKS = "".join(map(chr, range(33)))
 
 
 class Parser(Protocol):
@@ -34,12 +43,62 @@ class CsvParser:
 
     def read(self, reader: RangeReader, start: int, end: int | None) -> Iterator[pa.RecordBatch]:
         """See :class:`Parser`."""
+        blocks = _blocks(reader, start, end, self._options)
+        if self._options.header and start == 0 and not self._options.multi_line:
+            header, blocks = _without_header(blocks, self._options)
+            if header is not None:
+                csv_exact.check_header(header, schema=self._schema, options=self._options)
+        for block in blocks:
+            batch = self._fast.parse(block)
+            yield csv_exact.parse(block, schema=self._schema, options=self._options) if batch is None else batch
+
+
+class LineParser:
+    """Formats in which a block of lines is all that a parser needs: JSON lines and text."""
+
+    def __init__(self, parse: Callable[..., pa.RecordBatch], schema: pa.Schema, options: TextOptions) -> None:
+        self._parse = parse
+        self._schema = schema
+        self._options = options
+
+    def read(self, reader: RangeReader, start: int, end: int | None) -> Iterator[pa.RecordBatch]:
+        """See :class:`Parser`."""
         for block in _blocks(reader, start, end, self._options):
-            body = block
-            if start == 0 and self._options.header:
-                pass
-            batch = self._fast.parse(body)
-            yield batch if batch is not None else csv_exact.parse(body, schema=self._schema, options=self._options)
+            yield self._parse(block, schema=self._schema, options=self._options)
+
+
+def parser_for(schema: pa.Schema, options: TextOptions) -> Parser:
+    """Return the parser of the options' format; raises OptionRefused for what it cannot do exactly."""
+    match options.format:
+        case SourceFormat.CSV:
+            return CsvParser(schema, options)
+        case SourceFormat.JSON:
+            return LineParser(json_lines.parse, schema, options)
+        case SourceFormat.TEXT:
+            return LineParser(text_lines.parse, schema, options)
+
+
+def infer_schema(options: TextOptions, splits: Sequence[Split], *, keys: KeySource) -> pa.Schema:
+    """Return the schema that Spark would infer for the whole dataset.
+
+    Raises:
+        OptionRefused: it cannot be inferred exactly.
+        SealedError, KeyError_: a part cannot be read.
+    """
+    if options.format is SourceFormat.TEXT:
+        return text_lines.infer()
+    infer = csv_exact.infer if options.format is SourceFormat.CSV else json_lines.infer
+    return infer(_all_blocks(options, splits, keys), options)
+
+
+def _all_blocks(options: TextOptions, splits: Sequence[Split], keys: KeySource) -> Iterator[bytes]:
+    """Yield every block of every file, header lines included; a file's first block begins a new file."""
+    for split in splits:
+        reader = open_split(split, keys=keys)
+        try:
+            yield from _blocks(reader, split.start, split.end, options)
+        finally:
+            reader.close()
 
 
 def _blocks(reader: RangeReader, start: int, end: int | None, options: TextOptions) -> Iterator[bytes]:
@@ -47,6 +106,35 @@ def _blocks(reader: RangeReader, start: int, end: int | None, options: TextOptio
     if options.multi_line:
         yield strip_bom(reader.read())
         return
+    first = start == 0
     for block in line_blocks(reader, start, reader.size if end is None else end, separator=options.separator_bytes):
-        yield strip_bom(block) if start == 0 else block
-        start = -1
+        yield strip_bom(block) if first else block
+        first = False
+
+
+def _without_header(blocks: Iterator[bytes], options: TextOptions) -> tuple[str | None, Iterator[bytes]]:
+    """Take the first line that is neither blank nor a comment off *blocks*, as Spark does with every file."""
+    for block in blocks:
+        position = 0
+        while position < len(block):
+            line, position = _line(block, position, options)
+            if line.strip(_BLANKS) and not (options.comment and line.startswith(options.comment)):
+                return line, _chain(block[position:], blocks)
+    return None, iter(())
+
+
+def _line(block: bytes, start: int, options: TextOptions) -> tuple[str, int]:
+    """Return the line at *start* without its end, and where the next one begins."""
+    if options.line_separator is not None:
+        end = block.find(options.separator_bytes, start)
+        after = end + len(options.separator_bytes)
+    else:
+        match = _LINE_END.search(block, start)
+        end, after = match.span() if match else (-1, 0)
+    return (decode(block[start:]), len(block)) if end < 0 else (decode(block[start:end]), after)
+
+
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from rest

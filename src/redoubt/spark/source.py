@@ -90,7 +90,7 @@ class SealedReader(DataSourceReader):
         parser = parser_for(_arrow_schema(self._schema), self._options)
         reader = open_split(partition.split, keys=endpoint_keys())
         try:
-            yield from parser.read(reader, partition.split)
+            yield from parser.read(reader, partition.split.start, partition.split.end)
         finally:
             reader.close()
 

@@ -27,7 +27,12 @@ record ExpectedPart(Path root, PartIdentity identity) {
     /** Option of any read: the digest that the head commit must have. */
     static final String COMMIT = "redoubt.read.commit";
 
-    static ExpectedPart of(FileSystem fileSystem, Path file, FileTail tail, Configuration conf) throws IOException {
+    /**
+     * Finds the part that belongs at {@code file}, and compares the file's length and end with it.
+     *
+     * @throws RedoubtException {@code sealed.*}: nothing belongs there, or something else lies there
+     */
+    static ExpectedPart of(FileSystem fileSystem, Path file, Configuration conf) throws IOException {
         String plannedRoot = conf.getTrimmed(ROOT, "");
         if (!plannedRoot.isEmpty()) {
             Path root = new Path(plannedRoot);
@@ -35,9 +40,17 @@ record ExpectedPart(Path root, PartIdentity identity) {
             Optional<Paths.Managed> managed = Paths.Managed.of(name);
             if (managed.isPresent()) {
                 UUID dataset = UUID.fromString(conf.getTrimmed(DATASET, ""));
-                UUID commit = managed.get().commit();
-                return new ExpectedPart(root, new PartIdentity(dataset, commit, tail.algorithm(), name));
+                Algorithm algorithm = FileTail.read(fileSystem, file).algorithm();
+                return new ExpectedPart(root, new PartIdentity(dataset, managed.get().commit(), algorithm, name));
             }
+        }
+        return listed(fileSystem, file, conf);
+    }
+
+    private static ExpectedPart listed(FileSystem fileSystem, Path file, Configuration conf) throws IOException {
+        if (Dataset.rootOf(fileSystem, file).isEmpty()) {
+            // A plaintext file says more than the lack of a commit record.
+            FileTail.read(fileSystem, file);
         }
         Dataset dataset = Dataset.containing(fileSystem, file, conf);
         String pinned = conf.getTrimmed(COMMIT, "");
@@ -50,10 +63,10 @@ record ExpectedPart(Path root, PartIdentity identity) {
         if (part.kind() != Part.Kind.PARQUET) {
             throw new RedoubtException(ErrorCode.IDENTITY_MISMATCH, "part " + part.name() + " is listed as no Parquet file");
         }
-        part.checkLength(tail.length());
+        part.checkLength(fileSystem.getFileStatus(file).getLen());
         Completeness.check(fileSystem, dataset);
-        PartIdentity identity = new PartIdentity(
-                dataset.commit().dataset(), part.commit(), tail.algorithm(), part.name());
-        return new ExpectedPart(dataset.root(), identity);
+        Algorithm algorithm = FileTail.read(fileSystem, file).algorithm();
+        return new ExpectedPart(
+                dataset.root(), new PartIdentity(dataset.commit().dataset(), part.commit(), algorithm, part.name()));
     }
 }

@@ -16,7 +16,7 @@ import org.apache.parquet.format.FileCryptoMetaData;
 import org.apache.parquet.format.Util;
 
 /** What an encrypted Parquet file says of itself in clear, at its end. Nothing of it is authentic yet. */
-record FileTail(long length, Algorithm algorithm) {
+record FileTail(Algorithm algorithm) {
     private static final byte[] MAGIC = "PARE".getBytes(StandardCharsets.US_ASCII);
     private static final int TRAILER_BYTES = 8;
     private static final int MAX_CRYPTO_METADATA_BYTES = 4096;
@@ -45,7 +45,7 @@ record FileTail(long length, Algorithm algorithm) {
             }
             byte[] begin = new byte[(int) Math.min(footer, MAX_CRYPTO_METADATA_BYTES)];
             in.readFully(start, begin);
-            return new FileTail(length, algorithm(begin, file));
+            return new FileTail(algorithm(begin, file));
         }
     }
 

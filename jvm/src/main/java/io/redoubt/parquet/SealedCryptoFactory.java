@@ -112,8 +112,7 @@ public final class SealedCryptoFactory implements EncryptionPropertiesFactory, D
 
     private static FileDecryptionProperties decryption(Path file, Configuration conf) throws IOException {
         FileSystem fileSystem = file.getFileSystem(conf);
-        FileTail tail = FileTail.read(fileSystem, file);
-        ExpectedPart expected = ExpectedPart.of(fileSystem, file, tail, conf);
+        ExpectedPart expected = ExpectedPart.of(fileSystem, file, conf);
         byte[] prefix = expected.identity().aadPrefix();
         KeyFolder keys = new KeyFolder(fileSystem, expected.root(), expected.identity().dataset());
         return FileDecryptionProperties.builder()
