@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F  # noqa: N812  (as the PySpark documentation does)
 
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SCHEMA = "id int, person string, note string, amount bigint, suspect string, greeting string"
+#: Everything from INFO on, from the first line on: PySpark itself would begin at WARN.
+LOGGING = """\
+rootLogger.level = info
+rootLogger.appenderRef.stderr.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d %p %c: %m%n%ex
+logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
+logger.gateway.level = info
+"""
 MALFORMED_SCHEMA = "id int, amount int"
 #: Python's spills to disk are removed when their last row is out; the watch needs a moment to see them.
 _LINGER_SECONDS = 0.3
@@ -55,14 +68,15 @@ def main(mode: str, folder: Path) -> None:
 # --- what differs -----------------------------------------------------------------------------------------------------
 def session(mode: str, folder: Path, planted: dict[str, str]) -> SparkSession:
     scratch = folder / "scratch"
+    (folder / "log4j2.properties").write_text(LOGGING)
+    java_options = f"-Djava.io.tmpdir={scratch}/tmp -Dlog4j2.configurationFile={folder}/log4j2.properties"
     conf = {
         "spark.master": "local[2]",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": "1g",
-        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={scratch}/tmp",
+        "spark.driver.extraJavaOptions": java_options,
         "spark.local.dir": f"{scratch}/local",
         "spark.sql.warehouse.dir": f"{scratch}/warehouse",
-        "spark.log.level": "INFO",
         "spark.ui.enabled": "true",  # off by default under Redoubt; its user may turn it on
         "spark.ui.showConsoleProgress": "false",
         # Everything goes through disk: sorts spill after so many rows, Python's aggregations at once.
@@ -179,7 +193,7 @@ def work(spark: SparkSession, frame: DataFrame, planted: dict[str, str], folder:
     spark.sql(f"select count(*) from people where note > '{planted['literal']}'").collect()
     frame.select("greeting").limit(1).show(truncate=False)
     for failing in (lambda: frame.select(F.sum(F.col("suspect").cast("int"))).collect(), lambda: fail_fast(spark, folder)):
-        with contextlib.suppress(PySparkException):
+        with contextlib.suppress(PySparkException, Py4JJavaError):
             failing()
             raise AssertionError("an impossible cast succeeded")
 
@@ -210,13 +224,13 @@ def look_at_ui(spark: SparkSession, pages: Path) -> None:
         with contextlib.suppress(OSError):
             body: bytes = urllib.request.urlopen(root + path, timeout=30).read()
             (pages / re.sub(r"\W+", "_", path)).write_bytes(body)
-            links = re.findall(rb'href="(?:https?://[^/"]+)?(/(?:jobs|stages|storage|SQL)/[^"]*\?id=[^"]+)"', body)
+            links = re.findall(rb'href="(?:https?://[^/"]+)?(/(?:jobs|stages|storage|SQL)/[^"?]*\?id=\d+(?:&amp;attempt=\d+)?)"', body)
             pending += [link.decode().replace("&amp;", "&") for link in links]
 
 
 def tell_secrets(spark: SparkSession, place: Path) -> None:
-    jvm: Any = spark._jvm
-    manager = jvm.org.apache.spark.SparkEnv.get().securityManager()
+    context: Any = spark.sparkContext._jsc.sc()
+    manager = context.env().securityManager()
     secret = manager.getSecretKey() if manager.isAuthenticationEnabled() else None
     encryption = manager.getIOEncryptionKey()
     place.write_text(

@@ -35,7 +35,7 @@ from redoubt.sealed.write import DatasetWrite, WriteMode
 
 JOB: Final = Path(__file__).with_name("job.py")
 ROWS: Final = 6000
-_TIMEOUT_SECONDS: Final = 120.0
+_TIMEOUT_SECONDS: Final = 240.0
 _WORDS: Final = 4
 
 

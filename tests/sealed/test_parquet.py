@@ -254,7 +254,7 @@ def test_a_part_of_an_older_commit_is_refused(table: Path, keys: Workspace) -> N
 
 
 def test_a_forged_identity_is_refused_by_the_tags(table: Path, keys: Workspace) -> None:
-    """The stored identity is plaintext: an attacker rewrites it to the expected one, and everything fails to decrypt."""
+    """The stored identity is plaintext: an attacker rewrites it to the expected one, and nothing decrypts."""
     one, other = parts(table, keys)
     forged = (table / other.name).read_bytes().replace(_identity(table, other), _identity(table, one))
     (table / one.name).write_bytes(forged)

@@ -235,7 +235,7 @@ def _partitioning(table: Dataset) -> _Partitioning | None:
 
 
 def _partition_columns(table: Dataset) -> list[str]:
-    """Return the recorded partition columns, or those that the names of parts show (``df.write.parquet`` records none)."""
+    """Return the recorded partition columns, or those that names of parts show: ``df.write.parquet`` records none."""
     recorded = table.head.commit.properties.get(PARTITION_BY)
     if recorded is not None:
         return [str(name) for name in json.loads(recorded)]

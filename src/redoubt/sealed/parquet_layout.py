@@ -1,8 +1,8 @@
 """What makes a sealed dataset a Parquet table: properties of its commits, and where its parts lie.
 
 Two layouts exist. *Managed* tables are written by Redoubt: parts lie under ``data/<commit id>/`` and readers follow the
-commit record. *Native* tables are written by an unmodified ``df.write.parquet(path)``: parts lie directly in the folder,
-where Spark's own readers look. A table never mixes them, because a reader of the one would miss parts of the other.
+commit record. *Native* tables are written by an unmodified ``df.write.parquet(path)``: parts lie directly in the
+folder, where Spark's own readers look. A table never mixes them: a reader of the one would miss parts of the other.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def check_appendable(table: Dataset, *, partition_by: Sequence[str]) -> None:
     check_parquet(table)
     if not all(map(is_managed, table.parts)):
         raise OptionRefused(
-            f"{table.storage.location} was written by df.write.parquet, whose readers would not find parts added by Redoubt",
+            f"{table.storage.location} was written by df.write.parquet, whose readers would not find Redoubt's parts",
             hint="Append with df.write.parquet, or overwrite the table.",
         )
     before = json.loads(table.head.commit.properties.get(PARTITION_BY, "[]"))

@@ -89,8 +89,8 @@ def verify_dataset(
 def verify_part(dataset: Dataset, part: Part, *, progress: Progress = lambda _: None) -> None:
     """Check one part: listed identity, length and digest of the file, and every chunk of a sealed body.
 
-    An encrypted Parquet file is checked by its digest, which the authentic commit record lists, and by the identity that
-    it states; its pages need a Parquet reader.
+    An encrypted Parquet file is checked by its digest, which the authentic commit record lists, and by the identity
+    that it states; its pages need a Parquet reader.
 
     Raises:
         PartMissing, PartChanged, SealedError, KeyError_: it is not the listed part, or not authentic.

@@ -8,24 +8,18 @@ fit the schema, and for header lines. What cannot be read as Spark reads it is r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import pyarrow as pa
 
 from redoubt.errors import OptionRefused, RecordMalformed
 from redoubt.spark.csv_machine import BLANKS
-from redoubt.spark.csv_tokens import Record, Tokenizer
+from redoubt.spark.csv_infer import infer
+from redoubt.spark.csv_tokens import Record, tokenizer
 from redoubt.spark.options import ParseMode, TextOptions
 from redoubt.spark.text_lines import decode, split_lines, strip_bom
 from redoubt.spark.values import column, converter
 
-__all__ = ["check", "check_header", "parse", "split_header", "strip_bom"]
-
-
-@lru_cache(maxsize=16)
-def tokenizer(options: TextOptions) -> Tokenizer:
-    """Return the tokenizer of *options*."""
-    return Tokenizer(options)
+__all__ = ["check", "check_header", "infer", "parse", "split_header", "strip_bom"]
 
 
 def check(schema: pa.Schema, options: TextOptions) -> None:

@@ -1,182 +1,152 @@
-"""Blocks of csv lines through pyarrow, where its answer is provably Spark's; all others go to the exact parser.
+"""The fast CSV path: Arrow's parser, on the blocks for which it provably gives Spark's rows.
 
-Parsers differ in the odd cases only: quotes in the middle of fields, escapes, blanks around numbers, hexadecimal
-numbers, short and long rows. A block is parsed here only if a vectorised scan finds none of them, and pyarrow, strict
-about types and the number of fields, accepts every value. Any doubt is None, never a guess.
+:class:`FastCsv` returns None for every other block, and the caller takes :mod:`redoubt.spark.csv_exact`. Three things
+make it safe: the gate (:mod:`redoubt.spark.csv_gate`) proves the records; types are read in forms that both accept,
+with what only Arrow accepts (blanks around integers and decimals, hexadecimal, ``nan``) looked for; and any text that
+Arrow rejects sends the block to the exact path.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
+import pyarrow.csv as pacsv
 
+from redoubt.errors import OptionRefused
+from redoubt.spark.csv_gate import Gate
+from redoubt.spark.csv_tokens import dialect
+from redoubt.spark.datetimes import zone_offset
 from redoubt.spark.options import TextOptions
 
-_LF, _CR, _SPACE = 10, 13, 32
-#: Bytes scanned at once: the scan's temporaries then stay in the second-level cache.
-_WINDOW: Final = 1 << 18
-#: Anything that could be meant as a number.
-_NUMBER = re.compile(rb"[\s0-9.,eE+-]*")
-_TRUE, _FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
+_TRUE = ["true", "True", "TRUE"]
+_FALSE = ["false", "False", "FALSE"]
+#: Bytes of a number that Arrow drops or reads and Spark does not.
+_FOREIGN_IN_NUMBERS = (b" ", b"\t", b"x", b"X")
 
 
 class FastCsv:
-    """The fast path for one schema and one set of options; ``eligible`` is False if they never allow it."""
+    """Parses blocks of whole lines of one schema and dialect.
+
+    :attr:`eligible` tells whether any block of these options can take the fast path.
+    """
 
     def __init__(self, schema: pa.Schema, options: TextOptions) -> None:
         self._schema = schema
-        self._separator = options.sep.encode()
-        self._quote = options.quote.encode()
-        self._escape = options.escape.encode()
-        self._comment = options.comment.encode()
-        self._null_value = options.null_value
-        self._numeric = any(pa.types.is_integer(kind) or pa.types.is_decimal(kind) for kind in schema.types)
-        self.eligible = _eligible(schema, options)
-        self._no_positions = np.empty(0, np.int64)
-        self._scratch = tuple(np.empty(_WINDOW, bool) for _ in range(3))
-        if self.eligible:
-            self._parse_options = csv.ParseOptions(
-                delimiter=options.sep, quote_char=options.quote or False, double_quote=False, escape_char=False
-            )
-            self._convert_options = csv.ConvertOptions(
-                column_types=schema,
-                null_values=sorted({"", options.null_value}),
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=True,
-                true_values=_TRUE,
-                false_values=_FALSE,
-            )
+        self._corrupt = schema.get_field_index(options.corrupt_column)
+        self._fields = [field for number, field in enumerate(schema) if number != self._corrupt]
+        self._read_as = [_read_type(field.type, options) for field in self._fields]
+        self.eligible = _dialect_eligible(options) and len(self._fields) > 1 and None not in self._read_as
+        if not self.eligible:
+            return
+        mark = dialect(options)
+        self._gate = Gate(
+            separator=ord(mark.separator),
+            quote=ord(options.quote) if options.quote else None,
+            escape=ord(options.escape) if options.escape else None,
+            comment=options.comment.encode(),
+            empty_is_null=mark.empty_value == mark.null_value,
+            only_lf=options.line_separator is not None,
+        )
+        names = [str(number) for number in range(len(self._fields))]
+        self._names = names
+        self._parse_options = pacsv.ParseOptions(
+            delimiter=mark.separator,
+            quote_char=options.quote or False,
+            double_quote=options.quote != "" and options.escape == options.quote,
+            escape_char=False,
+        )
+        self._convert_options = pacsv.ConvertOptions(
+            column_types=dict(zip(names, self._read_as, strict=True)),
+            null_values=["", mark.null_value] if mark.null_value else [""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+            true_values=_TRUE,
+            false_values=_FALSE,
+        )
 
     def parse(self, block: bytes) -> pa.RecordBatch | None:
-        """Return the rows of *block* (whole lines), or None if the exact parser must decide."""
+        """Return the rows of *block* (no byte order mark, no header line), or None if the exact path must read it."""
         if not self.eligible or not block:
             return None
-        lines = self._scan(block)
+        lines = self._gate.lines(block)
         if lines is None:
             return None
-        read = csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=self._schema.names)
         try:
-            table = csv.read_csv(
+            table = pacsv.read_csv(
                 pa.BufferReader(block),
-                read_options=read,
+                read_options=pacsv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=self._names),
                 parse_options=self._parse_options,
                 convert_options=self._convert_options,
             )
+            if lines >= 0 and table.num_rows != lines:
+                return None
+            return self._batch(table)
         except pa.ArrowInvalid:
             return None
-        if table.num_rows != lines or not _finite(table):
-            return None
-        batches = table.combine_chunks().to_batches()
-        return batches[0].cast(self._schema) if len(batches) == 1 else None
 
-    def _scan(self, block: bytes) -> int | None:
-        """Return the number of lines of *block*, or None if it holds anything that parsers read differently."""
-        if self._comment and (block.startswith(self._comment) or b"\n" + self._comment in block):
-            return None
-        returns, ends = block.count(b"\r"), block.count(b"\n")
-        if returns and returns != block.count(b"\r\n"):
-            return None
-        if self._escape and self._escape != self._quote and self._escape in block:
-            return None
-        data = np.frombuffer(block, np.uint8)
-        quotes = self._no_positions
-        if self._quote and self._quote in block:
-            quotes = np.flatnonzero(data == self._quote[0])
-            if not self._quotes_at_edges(data, quotes) or (self._numeric and _padded_number(block, data, quotes)):
+    def _batch(self, table: pa.Table) -> pa.RecordBatch | None:
+        arrays: list[pa.Array] = []
+        for number, field in enumerate(self._fields):
+            chunks = table.column(number).chunks
+            if len(chunks) != 1:
                 return None
-        if self._numeric:
-            tabs = block.count(b"\t") if self._separator == b"\t" else 0
-            controls = int(np.count_nonzero(data < _SPACE))
-            if controls != returns + ends + tabs or b"0x" in block or b"0X" in block:
+            array = chunks[0]
+            if pa.types.is_floating(field.type) and not pc.all(pc.is_finite(array), min_count=0).as_py():
                 return None
-            # A blank beside a separator is text inside quotes; outside them it makes Spark's numbers null.
-            blanks = self._edge_blanks(data, returns=returns > 0)
-            if len(blanks) and ((np.searchsorted(quotes, blanks) & 1) == 0).any():
-                return None
-        return ends + int(data[-1] != _LF)
-
-    def _quotes_at_edges(self, data: np.ndarray, positions: np.ndarray) -> bool:
-        """Tell whether quotes alternately open and close whole fields, none is doubled and none spans a line end."""
-        if len(positions) & 1:
-            return False
-        separator = self._separator[0]
-        opening, closing = positions[0::2], positions[1::2]
-        before = data[np.maximum(opening - 1, 0)]
-        after = data[np.minimum(closing + 1, len(data) - 1)]
-        starts = (before == separator) | (before == _LF) | (opening == 0)
-        ends = (after == separator) | (after == _LF) | (after == _CR) | (closing == len(data) - 1)
-        if not (starts.all() and ends.all()):
-            return False
-        # An empty quoted field is null to pyarrow here; to Spark only where nullValue is the empty string.
-        if self._null_value and (closing - opening == 1).any():
-            return False
-        line_ends = np.flatnonzero(data == _LF)
-        return bool(((np.searchsorted(positions, line_ends) & 1) == 0).all())
-
-    def _edge_blanks(self, data: np.ndarray, *, returns: bool) -> np.ndarray:
-        """Return where spaces stand beside a separator or line end, or begin the block."""
-        found = [self._no_positions]
-        if data[0] == _SPACE:
-            found.append(np.zeros(1, np.int64))
-        for start in range(0, len(data) - 1, _WINDOW - 1):  # windows share a byte: every pair of bytes is seen
-            window = data[start : start + _WINDOW]
-            edge, blank, pair = (buffer[: len(window)] for buffer in self._scratch)
-            np.equal(window, self._separator[0], out=edge)
-            np.equal(window, _LF, out=blank)
-            np.logical_or(edge, blank, out=edge)
-            if returns:
-                np.equal(window, _CR, out=blank)
-                np.logical_or(edge, blank, out=edge)
-            np.equal(window, _SPACE, out=blank)
-            for first, second in ((blank, edge), (edge, blank)):
-                np.logical_and(first[:-1], second[1:], out=pair[:-1])
-                if pair[:-1].any():
-                    found.append(np.flatnonzero(pair[:-1]) + start)
-        return np.concatenate(found)
+            if array.type != field.type:
+                cast = _cast(array, field.type)
+                if cast is None:
+                    return None
+                array = cast
+            arrays.append(array)
+        if self._corrupt >= 0:
+            arrays.insert(self._corrupt, pa.nulls(table.num_rows, self._schema.field(self._corrupt).type))
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
 
-def _eligible(schema: pa.Schema, options: TextOptions) -> bool:
-    separator = options.sep.encode()
+def _dialect_eligible(options: TextOptions) -> bool:
+    try:
+        separator = dialect(options).separator
+    except OptionRefused:
+        return False
+    marks = (separator, options.quote, options.escape)
     return (
-        len(schema) > 1
-        and len(separator) == 1
-        and (separator[0] > _SPACE or options.sep == "\t")
-        and len(options.quote.encode()) <= 1
-        and len(options.escape.encode()) <= 1
-        and options.empty_value == ""
-        and options.line_separator in (None, "\n")
-        and options.date_format in (None, "yyyy-MM-dd")
-        and options.timestamp_format is None
-        and options.timestamp_ntz_format is None
+        len(separator) == 1
+        and all(mark.isascii() and "\0" not in mark for mark in marks)
         and not (options.multi_line or options.ignore_leading_space or options.ignore_trailing_space)
-        and options.corrupt_column not in schema.names
-        and all(map(_fast_type, schema.types))
+        and options.line_separator in {None, "\n"}
     )
 
 
-def _fast_type(kind: pa.DataType) -> bool:
-    return (
-        kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.bool_(), pa.date32())
-        or kind == pa.string()
-        or pa.types.is_decimal128(kind)
-    )
+def _read_type(kind: pa.DataType, options: TextOptions) -> pa.DataType | None:
+    """Return the type as which Arrow is to read a column, or None if only the exact path can read it."""
+    types = pa.types
+    if types.is_string(kind) or types.is_boolean(kind) or types.is_float32(kind) or types.is_float64(kind):
+        return kind
+    if types.is_signed_integer(kind) or types.is_decimal128(kind):
+        return pa.string()
+    if types.is_date32(kind):
+        if options.date_format is None:
+            return kind
+        return pa.string() if options.date_format == "yyyy-MM-dd" else None
+    if types.is_timestamp(kind) and kind.unit == "us":
+        given = options.timestamp_ntz_format if kind.tz is None else options.timestamp_format
+        if given is None and (kind.tz is None or _is_utc(options.time_zone)):
+            return pa.timestamp("us")
+    return None
 
 
-def _padded_number(block: bytes, data: np.ndarray, quotes: np.ndarray) -> bool:
-    """Tell whether a quoted field is a number with blanks around it: Spark reads null, pyarrow the number."""
-    opening, closing = quotes[0::2], quotes[1::2]
-    inner = closing - opening > 1
-    opening, closing = opening[inner], closing[inner]
-    padded = (data[opening + 1] == _SPACE) | (data[closing - 1] == _SPACE)
-    fields = zip(opening[padded].tolist(), closing[padded].tolist(), strict=True)
-    return any(_NUMBER.fullmatch(block, start + 1, end) for start, end in fields)
+def _is_utc(name: str) -> bool:
+    return name in {"UTC", "GMT", "Etc/UTC", "Z"} and zone_offset(name)(0) == 0
 
 
-def _finite(table: pa.Table) -> bool:
-    floats = [column for column in table.columns if pa.types.is_floating(column.type)]
-    return all(pc.all(pc.is_finite(column)).as_py() is not False for column in floats)
+def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array | None:
+    """Convert a column that was read as strings, or give a timestamp its time zone."""
+    if not pa.types.is_string(array.type):
+        return array.view(kind)
+    data = array.buffers()[2]
+    if data is not None:
+        text = memoryview(data).tobytes()
+        if any(mark in text for mark in _FOREIGN_IN_NUMBERS):
+            return None
+    return array.cast(kind)

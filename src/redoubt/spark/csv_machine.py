@@ -1,8 +1,8 @@
 """One CSV record, character by character: the rules of the parser inside Spark (univocity 2.9.1), quirks included.
 
 :class:`Machine` is the slow, faithful end of :mod:`redoubt.spark.csv_tokens`, which sends here only the records that
-its quick forms cannot prove simple: unescaped or unclosed quotes, text after a closing quote, NUL, values to be trimmed.
-It follows the observable rules of Spark's settings (``unescapedQuoteHandling=STOP_AT_DELIMITER``, no kept quotes or
+its quick forms cannot prove simple: unescaped or unclosed quotes, text after a closing quote, NUL, values to trim. It
+follows the observable rules of Spark's settings (``unescapedQuoteHandling=STOP_AT_DELIMITER``, no kept quotes or
 escapes) and decides nothing else; ``tests/spark`` compares it with the JVM parser.
 """
 

@@ -1,7 +1,7 @@
 """Bytes to CSV records: line ends, comments, header lines and fields, exactly as Spark's reader cuts them.
 
-Two ways to cut, as in Spark: by lines (the default; a quoted value ends with its line), or with ``multiLine`` over a whole
-file. Most records are cut by quick forms here; what these cannot prove simple goes to :mod:`redoubt.spark.csv_machine`.
+Two ways to cut, as in Spark: by lines (the default; a quoted value ends with its line), or with ``multiLine`` over a
+whole file. Most records are cut by quick forms here; the rest goes to :mod:`redoubt.spark.csv_machine`.
 Text that Spark reads differently depending on its buffers is refused (``docs/spark-parity.md``).
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Final
 
 from redoubt.errors import OptionRefused
@@ -44,9 +45,9 @@ def dialect(options: TextOptions) -> Dialect:
         escape=options.escape or "\0",
         comment=options.comment,
         null_value=options.null_value,
-        empty_value=options.empty_value,
-        trim_leading=options.ignore_leading_space,
-        trim_trailing=options.ignore_trailing_space,
+        empty_value=options.empty_value or "",
+        trim_leading=bool(options.ignore_leading_space),
+        trim_trailing=bool(options.ignore_trailing_space),
     )
     if len(separator) > 1:
         if made.trim_leading or made.trim_trailing:
@@ -174,9 +175,7 @@ class Tokenizer:
 
     def _require_narrow(self) -> None:
         if self._wide:
-            raise OptionRefused(
-                f"a quote character in the data needs a sep of one character, not {self._options.sep!r}"
-            )
+            raise OptionRefused(f"the data holds quote characters and sep {self._options.sep!r} has several characters")
 
     @staticmethod
     def _line_end(text: str, start: int) -> int:
@@ -225,6 +224,12 @@ class Tokenizer:
         if _LONE_LF in text[start:position]:
             raise OptionRefused(_LONE_LF_REFUSED)
         return fields, position
+
+
+@lru_cache(maxsize=16)
+def tokenizer(options: TextOptions) -> Tokenizer:
+    """Return the tokenizer of *options*."""
+    return Tokenizer(options)
 
 
 def _quoted_source(mark: Dialect) -> str:

@@ -1,8 +1,8 @@
 """Text to dates and timestamps, as Spark 4.3 casts it where no pattern is given.
 
-The forms are Spark's own (``[+-]yyyy*[-[m]m[-[d]d[( |T)*]]]`` and so on), not ISO 8601: a year has four to seven digits,
-months and days one or two, blanks around are dropped, and what follows a complete date is ignored. Dates are days and
-timestamps microseconds since 1970 in the proleptic Gregorian calendar, years outside 1 to 9999 included.
+The forms are Spark's own (``[+-]yyyy*[-[m]m[-[d]d[( |T)*]]]`` and so on), not ISO 8601: a year has four to seven
+digits, months and days one or two, blanks around are dropped, and what follows a complete date is ignored. Dates are
+days and timestamps microseconds since 1970 in the proleptic Gregorian calendar, years outside 1 to 9999 included.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _zone_micros(zone: ZoneInfo, local: int) -> int:
         # Outside datetime's years the rules repeat every 400 years, or are local mean time.
         years = (days + 719_162) // 146_097
         days -= years * 146_097 if days < 0 else (years - 5) * 146_097
-    moment = datetime(1970, 1, 1) + timedelta(days=days, microseconds=rest)  # noqa: DTZ001
+    moment = datetime(1970, 1, 1) + timedelta(days=days, microseconds=rest)
     aware = moment.replace(tzinfo=zone)
     shift = aware.utcoffset()
     assert shift is not None

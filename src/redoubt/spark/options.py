@@ -48,7 +48,8 @@ class TextOptions:
     escape: str = "\\"
     comment: str = ""
     null_value: str = ""
-    empty_value: str = ""
+    #: None is the default, which differs: readers take "", the csv writer writes two quote characters.
+    empty_value: str | None = None
     date_format: str | None = None
     timestamp_format: str | None = None
     timestamp_ntz_format: str | None = None
@@ -57,8 +58,9 @@ class TextOptions:
     corrupt_column: str = "_corrupt_record"
     enforce_schema: bool = True
     infer_schema: bool = False
-    ignore_leading_space: bool = False
-    ignore_trailing_space: bool = False
+    #: None is the default, which differs: readers keep blanks, the csv writer drops them.
+    ignore_leading_space: bool | None = None
+    ignore_trailing_space: bool | None = None
     line_separator: str | None = None
     quote_all: bool = False
     time_zone: str = "UTC"

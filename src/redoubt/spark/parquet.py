@@ -1,9 +1,9 @@
 """Sealed Parquet tables through Spark's own vectorised reader and writer.
 
-The driver authenticates the commit record and decides which files a table has: a read gets exactly the listed parts with
-their listed lengths (nothing is listed from the storage), a write commits exactly what its tasks report on Spark's own
-channel. Files are encrypted by parquet-mr under properties of ``io.redoubt.parquet.SealedCryptoFactory``; options carry
-names and ids only (hardening H22). ``docs/format.md``, "Parquet tables", has the format.
+The driver authenticates the commit record and decides which files a table has: a read gets exactly the listed parts
+with their listed lengths (the storage is asked for no listing), a write commits exactly what its tasks report on
+Spark's own channel. Files are encrypted by parquet-mr under properties of ``io.redoubt.parquet.SealedCryptoFactory``;
+options carry names and ids only (hardening H22). ``docs/format.md``, "Parquet tables", has the format.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def read_parquet(
 ) -> DataFrame:
     """Return the sealed Parquet table at *path*, at its head (*at_commit* refuses any other digest).
 
-    The plan holds exactly the parts that the commit lists. A part that is missing or has another length is refused here;
-    one that is another file, plaintext or changed is refused when it is read, whatever ``ignoreCorruptFiles`` says.
+    The plan holds exactly the parts that the commit lists. A part that is missing or has another length is refused
+    here; one that is another file, plaintext or changed when it is read, whatever ``ignoreCorruptFiles`` says.
 
     Raises:
         NoCommit, CommitUnexpected, PartMissing, PartChanged, SealedError, KeyError_: it cannot be read as listed.

@@ -6,24 +6,19 @@ header lines go, and a csv block takes the fast path where that is provably righ
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from redoubt.keys.provider import KeySource
-from redoubt.spark import csv_exact, json_lines, text_lines
+from redoubt.spark import csv_exact, text_lines
 from redoubt.spark.csv_fast import FastCsv
 from redoubt.spark.lines import RangeReader, line_blocks
 from redoubt.spark.options import SourceFormat, TextOptions
 from redoubt.spark.plan import Split, open_split
-from redoubt.spark.text_lines import decode, strip_bom
+from redoubt.spark.text_lines import strip_bom
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_LINE_END = re.compile(rb"\r\n|\r|\n")
-#: What Java's ``String.trim`` takes away.
-_BLANKS = "".join(map(chr, range(33)))
 
 
 class Parser(Protocol):
@@ -47,7 +42,7 @@ class CsvParser:
         if self._options.header and start == 0 and not self._options.multi_line:
             header, blocks = _without_header(blocks, self._options)
             if header is not None:
-                csv_exact.check_header(header, schema=self._schema, options=self._options)
+                csv_exact.check_header(header, self._schema, self._options)
         for block in blocks:
             batch = self._fast.parse(block)
             yield csv_exact.parse(block, schema=self._schema, options=self._options) if batch is None else batch
@@ -73,6 +68,8 @@ def parser_for(schema: pa.Schema, options: TextOptions) -> Parser:
         case SourceFormat.CSV:
             return CsvParser(schema, options)
         case SourceFormat.JSON:
+            from redoubt.spark import json_lines
+
             return LineParser(json_lines.parse, schema, options)
         case SourceFormat.TEXT:
             return LineParser(text_lines.parse, schema, options)
@@ -113,25 +110,12 @@ def _blocks(reader: RangeReader, start: int, end: int | None, options: TextOptio
 
 
 def _without_header(blocks: Iterator[bytes], options: TextOptions) -> tuple[str | None, Iterator[bytes]]:
-    """Take the first line that is neither blank nor a comment off *blocks*, as Spark does with every file."""
+    """Take the header line off a file's *blocks*: the first that is neither blank nor a comment, as Spark does."""
     for block in blocks:
-        position = 0
-        while position < len(block):
-            line, position = _line(block, position, options)
-            if line.strip(_BLANKS) and not (options.comment and line.startswith(options.comment)):
-                return line, _chain(block[position:], blocks)
+        header, rest = csv_exact.split_header(block, options)
+        if header is not None:
+            return header, _chain(rest, blocks)
     return None, iter(())
-
-
-def _line(block: bytes, start: int, options: TextOptions) -> tuple[str, int]:
-    """Return the line at *start* without its end, and where the next one begins."""
-    if options.line_separator is not None:
-        end = block.find(options.separator_bytes, start)
-        after = end + len(options.separator_bytes)
-    else:
-        match = _LINE_END.search(block, start)
-        end, after = match.span() if match else (-1, 0)
-    return (decode(block[start:]), len(block)) if end < 0 else (decode(block[start:end]), after)
 
 
 def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

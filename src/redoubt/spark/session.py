@@ -11,7 +11,9 @@ A :class:`Job` is one key endpoint and one private scratch folder. It ends with 
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,6 +104,8 @@ def session(
             "a Spark application without sealed data is running in this process",
             hint="Stop it first: its configuration cannot be changed any more.",
         )
+    # Workers must find this installation; Spark would start whatever python3 is on the PATH.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     new = Job(keys) if keys is not None else job(workspace)
     try:
         user = {"spark.master": master or (conf or {}).get("spark.master", "local[*]"), **(conf or {})}

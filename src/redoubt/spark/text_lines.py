@@ -21,7 +21,7 @@ def strip_bom(first_block: bytes) -> bytes:
 
 
 def decode(block: bytes) -> str:
-    """Decode UTF-8 as the JVM does: what is malformed becomes U+FFFD, one for each part that the JVM rejects at once."""
+    """Decode UTF-8 as the JVM does: what is malformed becomes U+FFFD, once for what the JVM rejects at once."""
     try:
         return block.decode()
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
 """Text to typed columns: the conversions of Spark 4.3's CSV reader, one column at a time.
 
-:func:`column` converts the texts that match a narrow canonical form in Arrow, and if one does not, the whole column value
-by value under Java's rules. A text that Spark cannot convert becomes null and its row number is reported.
+:func:`column` converts texts in Arrow if all are of a narrow canonical form, and else the whole column value by value
+under Java's rules. A text that Spark cannot convert becomes null and its row number is reported.
 """
 
 from __future__ import annotations
@@ -184,7 +184,16 @@ def to_decimal(text: str, precision: int, scale: int) -> Decimal | None:
     rounded = value.quantize(Decimal(1).scaleb(-scale), context=_WIDE)
     if rounded and rounded.adjusted() >= precision - scale:
         raise ValueError
-    return abs(rounded) if not rounded else rounded
+    return rounded or abs(rounded)
+
+
+def decimal_shape(text: str) -> tuple[int, int]:
+    """Return precision and scale of the decimal that *text* is, as inference sees it; ValueError if it is none."""
+    if _DECIMAL.fullmatch(text) is None or not _basic_plane(text):
+        raise ValueError
+    mantissa, _, exponent = text.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("+-").partition(".")
+    return len(str(int(whole + fraction))), len(fraction) - int(exponent or 0)
 
 
 def to_double(text: str) -> float:

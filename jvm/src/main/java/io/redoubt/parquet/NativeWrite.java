@@ -96,7 +96,7 @@ final class NativeWrite {
                 return;
             }
             Dataset newer = Dataset.open(fileSystem, job.root(), conf);
-            if (newer.commit().write().equals(write)) {
+            if (lists(newer, added)) {
                 return;
             }
             if (!newer.commit().dataset().equals(job.dataset())) {
@@ -107,6 +107,12 @@ final class NativeWrite {
         }
         throw new RedoubtException(
                 Refusal.CONFLICT, "another writer committed to " + job.root() + " first; nothing of this write is visible");
+    }
+
+    /** An exclusive creation that the file system tried twice may have succeeded, and another writer come since. */
+    private boolean lists(Dataset newer, List<WrittenPart> added) {
+        return newer.commit().write().equals(write)
+                || added.stream().anyMatch(part -> newer.commit().part(part.name()).isPresent());
     }
 
     private SortedMap<String, String> properties() {

@@ -13,7 +13,7 @@ import org.apache.hadoop.fs.Path;
 /** Reads the wrapped data keys beside a dataset, {@code _keys/<data key id>/<generation>}: the highest generation counts. */
 final class KeyFiles {
     /** A re-wrap may remove the file found between listing and reading; it leaves a higher generation. */
-    private static final int ATTEMPTS = 3;
+    private static final int ATTEMPTS = 5;
 
     private final FileSystem fileSystem;
     private final Path folder;
@@ -36,7 +36,7 @@ final class KeyFiles {
             try {
                 NavigableSet<Long> numbers = NumberedFiles.list(fileSystem, generations);
                 if (numbers.isEmpty()) {
-                    break;
+                    continue; // a listing that runs while a re-wrap replaces the file may show neither
                 }
                 Path file = NumberedFiles.path(generations, numbers.last());
                 return WrappedKey.decode(NumberedFiles.read(fileSystem, file, WrappedKey.MAX_BYTES));
