@@ -229,18 +229,28 @@ def look_at_ui(spark: SparkSession, pages: Path) -> None:
 
 
 def tell_secrets(spark: SparkSession, place: Path) -> None:
-    context: Any = spark.sparkContext._jsc.sc()
-    manager = context.env().securityManager()
-    secret = manager.getSecretKey() if manager.isAuthenticationEnabled() else None
+    manager = security_manager(spark)
     encryption = manager.getIOEncryptionKey()
     place.write_text(
         json.dumps(
             {
-                "authentication": secret,
+                "authentication": manager.getSecretKey() if manager.isAuthenticationEnabled() else None,
                 "disk encryption": bytes(encryption.get()).hex() if encryption.isDefined() else None,
             }
         )
     )
+
+
+def security_manager(spark: SparkSession) -> Any:
+    """Return Spark's SecurityManager, by a method handle: Py4J cannot list SparkEnv's methods, whose types are shaded."""
+    java = spark._jvm.java  # type: ignore[union-attr]
+    kinds = [java.lang.Class.forName(f"org.apache.spark.{name}") for name in ("SparkEnv", "SecurityManager")]
+    getter = java.lang.invoke.MethodHandles.publicLookup().findVirtual(
+        kinds[0], "securityManager", java.lang.invoke.MethodType.methodType(kinds[1])
+    )
+    arguments = java.util.ArrayList()
+    arguments.add(spark.sparkContext._jsc.sc().env())
+    return getter.invokeWithArguments(arguments)
 
 
 if __name__ == "__main__":

@@ -240,11 +240,9 @@ def _data_keys(workspace: Workspace, folder: Path) -> Iterator[Marker]:
 
 def _spark_keys(told: Path) -> Iterator[Marker]:
     """Yield the secrets that Spark made for itself in this run."""
-    secrets_of_spark = json.loads(told.read_text())
-    if secrets_of_spark["authentication"]:
-        yield Marker.key("Spark's authentication secret", secrets_of_spark["authentication"].encode())
-    if secrets_of_spark["disk encryption"]:
-        yield Marker.key("Spark's disk encryption key", bytes.fromhex(secrets_of_spark["disk encryption"]))
+    for name, secret in json.loads(told.read_text()).items():
+        if secret is not None:
+            yield Marker.key(f"Spark's {name} secret", bytes.fromhex(secret))
 
 
 def private_folder() -> Path:

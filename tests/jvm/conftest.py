@@ -34,22 +34,6 @@ def endpoint(workspace: Workspace) -> Iterator[KeyEndpoint]:
         yield running
 
 
-# TEMPORARY: until the session of tests/conftest.py starts; then this fixture goes, and the endpoint is that session's.
-@pytest.fixture(scope="session")
-def spark(jvm_build: ModuleType, endpoint: KeyEndpoint) -> Iterator[SparkSession]:
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.driver.extraClassPath", str(jvm_build.build()))
-        .config("spark.hadoop.redoubt.endpoint", str(endpoint.folder))
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "2")
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("OFF")
-    yield session
-    session.stop()
-
-
 @pytest.fixture
 def sealed_spark(spark: SparkSession) -> Iterator[SparkSession]:
     """The shared session; afterwards its JVM has forgotten every data key."""

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from redoubt.errors import OptionRefused, RecordMalformed
-from redoubt.spark.csv_machine import BLANKS
 from redoubt.spark.csv_infer import infer
+from redoubt.spark.csv_machine import BLANKS
 from redoubt.spark.csv_tokens import Record, tokenizer
 from redoubt.spark.options import ParseMode, TextOptions
 from redoubt.spark.text_lines import decode, split_lines, strip_bom

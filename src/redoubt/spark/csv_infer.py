@@ -1,7 +1,7 @@
 """The schema of CSV files as Spark 4.3 infers it: names from the first line, types from every value.
 
 Types move up as Spark's do: int, long, decimal (integers that no long holds), double, date, timestamp, boolean, string.
-Like Spark's, the result depends on the order of dates and timestamps in a column; Spark's depends also on its partitions.
+Like Spark's, the result depends on the order of dates and timestamps in a column; Spark's also on its partitions.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def csv_bytes(batch: pa.RecordBatch, options: TextOptions) -> bytes:
 def _csv_column(texts: pa.Array, index: int, options: TextOptions) -> pa.Array:
     """Return the fields of one column: quoted, escaped, trimmed, and without nulls."""
     field = _csv_field(index, options)
-    special = "".join(f"\\x{{{ord(char):x}}}" for char in (options.sep, options.quote, "\n", "\r"))
+    special = "".join(f"\\x{{{ord(char):x}}}" for char in f"{options.sep}{options.quote}\n\r{_line_end(options)}")
     blank = r"[\x00-\x20]"
     form = f"^$|[{special}]|^{blank}|{blank}$"
     if index == 0:
@@ -76,16 +76,19 @@ def _csv_field(index: int, options: TextOptions) -> Callable[[str], str]:
     trim_leading = options.ignore_leading_space is not False
     trim_trailing = options.ignore_trailing_space is not False
     comment = options.comment or "#"
-    empty = quote * 2 if options.empty_value is None else options.empty_value
+    empty = '""' if options.empty_value is None else options.empty_value
+    line_end = _line_end(options)
 
     def field(value: str) -> str:
         start = value.lstrip(_BLANKS) if trim_leading else value
         kept = start.rstrip(_BLANKS) if trim_trailing else start
+        if line_end != "\n" and ("\n" in start or line_end in start):
+            raise OptionRefused("Spark's csv writer changes line ends inside values if lineSep is set; leave it unset")
         if not kept:
             return _verbatim(empty) or (field(empty) if empty else quote * 2 if options.quote_all else "")
         if not (
             options.quote_all
-            or any(char in start for char in (options.sep, quote, "\n", "\r"))
+            or any(char in start for char in (options.sep, quote, "\n", "\r", line_end))
             or (index == 0 and value[0] == comment)
         ):
             return kept
@@ -143,12 +146,12 @@ def _json_texts(column: pa.Array, field: pa.Field, options: TextOptions) -> pa.A
 
 def _map_texts(column: pa.Array, field: pa.Field, options: TextOptions) -> pa.Array:
     kind = column.type
-    if not pa.types.is_string(kind.key_type):
+    if not (pa.types.is_string(kind.key_type) or pa.types.is_integer(kind.key_type)):
         raise OptionRefused(f"the column {field.name!r}: a map with keys of type {kind.key_type} is not written as json")
     # A slice's entries are a part of its children's, and those of null rows may not be empty.
     column = pa.concat_arrays([column]) if column.offset == 0 else pa.array(column.to_pylist(maps_as_pydicts=None), kind)
     first, last = column.offsets[0].as_py(), column.offsets[-1].as_py()
-    keys = _json_strings(column.keys.slice(first, last - first))
+    keys = _json_strings(column.keys.slice(first, last - first).cast(pa.string()))
     values = column.items.slice(first, last - first)
     texts = pc.fill_null(_json_texts(values, field.with_type(kind.item_type), options), "null")
     return _wrapped("{", column, pc.binary_join_element_wise(keys, texts, ":"), "}")

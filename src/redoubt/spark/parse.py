@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from redoubt.keys.provider import KeySource
-from redoubt.spark import csv_exact, text_lines
+from redoubt.spark import csv_exact, csv_infer, text_lines
 from redoubt.spark.csv_fast import FastCsv
 from redoubt.spark.lines import RangeReader, line_blocks
 from redoubt.spark.options import SourceFormat, TextOptions
@@ -84,7 +84,7 @@ def infer_schema(options: TextOptions, splits: Sequence[Split], *, keys: KeySour
     """
     if options.format is SourceFormat.TEXT:
         return text_lines.infer()
-    infer = csv_exact.infer if options.format is SourceFormat.CSV else json_lines.infer
+    infer = csv_infer.infer if options.format is SourceFormat.CSV else json_lines.infer
     return infer(_all_blocks(options, splits, keys), options)
 
 

@@ -1,0 +1,263 @@
+"""The Data Source ``sealed`` in a real session: every format and mode, and every class of tamper that it must see."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from pyspark.errors import PySparkException
+
+from redoubt.errors import AlreadyExists
+from redoubt.keys.workspace import Workspace
+from redoubt.sealed.dataset import Dataset
+from redoubt.sealed.local import AtomicFile
+from redoubt.sealed.maintain import adopt
+from redoubt.sealed.transfer import seal_file, seal_folder, unseal_folder
+from redoubt.sealed.verify import verify_dataset
+from redoubt.spark import io
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+pytestmark = pytest.mark.spark
+
+DDL = "id bigint, name string, amount decimal(10,2), day date"
+CODEC = "io.redoubt.hadoop.SealedCodec"
+
+
+def rows(frame: DataFrame) -> list[tuple[object, ...]]:
+    return sorted(tuple(row) for row in frame.collect())
+
+
+@pytest.fixture(scope="module")
+def frame(spark: SparkSession) -> DataFrame:
+    return spark.range(1000).selectExpr(
+        "id",
+        "case when id % 7 = 0 then null else concat('n,\"', id) end name",
+        "cast(id / 4 as decimal(10,2)) amount",
+        "date_add(date'2026-01-01', cast(id % 300 as int)) day",
+    )
+
+
+def sealed(spark: SparkSession, path: Path, form: str, **options: str) -> DataFrame:
+    ddl = "value string" if form == "text" else DDL
+    return spark.read.format("sealed").options(format=form, **options).schema(ddl).load(str(path))
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_round_trip(spark: SparkSession, frame: DataFrame, tmp_path: Path, form: str) -> None:
+    frame.repartition(3).write.format("sealed").option("format", form).mode("append").save(str(tmp_path / "d"))
+    assert rows(sealed(spark, tmp_path / "d", form)) == rows(frame)
+    assert rows(io.read(spark, str(tmp_path / "d"))) == rows(frame)
+    frame.limit(10).write.format("sealed").option("format", form).mode("append").save(str(tmp_path / "d"))
+    assert sealed(spark, tmp_path / "d", form).count() == 1010
+    frame.limit(5).write.format("sealed").option("format", form).mode("overwrite").save(str(tmp_path / "d"))
+    assert sealed(spark, tmp_path / "d", form).count() == 5
+
+
+def test_text(spark: SparkSession, tmp_path: Path) -> None:
+    lines = spark.createDataFrame([("a",), ("",), ("ü b",)], "value string").coalesce(1)
+    lines.write.format("sealed").option("format", "text").mode("append").save(str(tmp_path / "d"))
+    assert [row.value for row in sealed(spark, tmp_path / "d", "text").collect()] == ["a", "", "ü b"]
+
+
+def test_every_line_once_whatever_the_splits(spark: SparkSession, workspace: Workspace, tmp_path: Path) -> None:
+    generator = random.Random(5)
+    text = "".join(f"{number},{'x' * generator.randrange(60)},1.00,2026-01-01\n" for number in range(20_000))
+    (tmp_path / "a.csv").write_text("id,name,amount,day\n" + text)
+    seal_folder([(tmp_path / "a.csv", "a.csv")], str(tmp_path / "d"), keys=workspace)
+    for split in ("1000000000", "100000", "16384", "9999"):
+        frame = sealed(spark, tmp_path / "d", "csv", header="true", maxSplitBytes=split)
+        found = frame.selectExpr("count(*)", "sum(id)", "sum(length(name))").collect()[0]
+        assert found[0] == 20_000
+        assert found[1] == sum(range(20_000))
+        assert found[2] == text.count("x")
+
+
+def test_all_modes_of_write(spark: SparkSession, frame: DataFrame, tmp_path: Path) -> None:
+    target = str(tmp_path / "d")
+    io.write(frame.limit(3), target, format="csv")
+    with pytest.raises(AlreadyExists):
+        io.write(frame.limit(3), target, format="csv")
+    io.write(frame.limit(3), target, format="csv", mode="ignore")
+    assert io.read(spark, target).count() == 3
+    io.write(frame.limit(3), target, format="csv", mode="append")
+    assert io.read(spark, target).count() == 6
+    io.write(frame.limit(2), target, format="csv", mode="overwrite")
+    assert io.read(spark, target).count() == 2
+
+
+def test_modes_that_spark_refuses_are_refused(frame: DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(PySparkException):
+        frame.write.format("sealed").option("format", "csv").save(str(tmp_path / "d"))
+
+
+def test_unknown_option_is_refused(spark: SparkSession, frame: DataFrame, tmp_path: Path) -> None:
+    io.write(frame.limit(3), str(tmp_path / "d"), format="csv")
+    with pytest.raises(PySparkException, match=r"\[spark.option\]"):
+        sealed(spark, tmp_path / "d", "csv", unescapedQuoteHandling="BACK_TO_DELIMITER").collect()
+
+
+def test_pinned_commit(spark: SparkSession, frame: DataFrame, workspace: Workspace, tmp_path: Path) -> None:
+    io.write(frame.limit(3), str(tmp_path / "d"), format="csv")
+    digest = Dataset.open(str(tmp_path / "d"), keys=workspace).commit_digest
+    assert sealed(spark, tmp_path / "d", "csv", atCommit=digest).count() == 3
+    io.write(frame.limit(3), str(tmp_path / "d"), format="csv", mode="append")
+    with pytest.raises(PySparkException, match=r"\[sealed.commit_unexpected\]"):
+        sealed(spark, tmp_path / "d", "csv", atCommit=digest).count()
+
+
+def test_no_plaintext_beside_the_data(frame: DataFrame, tmp_path: Path) -> None:
+    io.write(frame.selectExpr("concat('MARK', id) value"), str(tmp_path / "d"), format="text")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"MARK1" in path.read_bytes()]
+
+
+# --- the three ways in read each other (must show 8) ------------------------------------------------------------------
+def test_data_source_codec_and_command_read_each_other(
+    spark: SparkSession, frame: DataFrame, workspace: Workspace, tmp_path: Path
+) -> None:
+    expected = rows(frame)
+    by_source, by_codec, by_command = tmp_path / "source", tmp_path / "codec", tmp_path / "command"
+    io.write(frame, str(by_source), format="csv")
+    frame.write.option("compression", CODEC).csv(str(by_codec))
+    plain = tmp_path / "plain"
+    frame.coalesce(1).write.csv(str(plain))
+    files = [(file, file.name) for file in sorted(plain.glob("part-*"))]
+    seal_folder(files, str(by_command), keys=workspace)
+
+    for dataset in (by_source, by_command):
+        assert rows(sealed(spark, dataset, "csv")) == expected
+        found = spark.read.schema(DDL).option("recursiveFileLookup", "true").csv(str(dataset / "data"))
+        assert rows(found) == expected
+        verify_dataset(str(dataset), keys=workspace).check()
+    assert rows(sealed(spark, by_codec, "csv", loose="true")) == expected
+    assert rows(spark.read.schema(DDL).csv(str(by_codec))) == expected
+    unseal_folder(
+        Dataset.open(str(by_source), keys=workspace), tmp_path / "out", replace=False, progress=lambda _: None
+    )
+    assert rows(spark.read.schema(DDL).csv(str(tmp_path / "out"))) == expected
+    adopt(str(by_codec), keys=workspace)
+    assert rows(sealed(spark, by_codec, "csv")) == expected
+    next(by_codec.glob("part-*.sealed")).unlink()
+    with pytest.raises(PySparkException, match=r"\[sealed.part_missing\]"):
+        sealed(spark, by_codec, "csv").count()
+
+
+# --- tamper -----------------------------------------------------------------------------------------------------------
+Tamper = Callable[[Path, Path], None]
+
+
+def parts(dataset: Path) -> list[Path]:
+    return sorted((dataset / "data").rglob("*.sealed"))
+
+
+def flip(path: Path, position: int) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[position] ^= 1
+    path.write_bytes(raw)
+
+
+def swap(first: Path, second: Path) -> None:
+    spare = first.with_suffix(".spare")
+    first.rename(spare)
+    second.rename(first)
+    spare.rename(second)
+
+
+TAMPERS: dict[str, Tamper] = {
+    "bit flipped in the header": lambda made, _: flip(parts(made)[0], 40),
+    "bit flipped in the salt": lambda made, _: flip(parts(made)[0], -parts(made)[0].stat().st_size + 260),
+    "bit flipped in the body": lambda made, _: flip(parts(made)[0], -100),
+    "part truncated": lambda made, _: parts(made)[0].write_bytes(parts(made)[0].read_bytes()[:-1]) and None,
+    "part extended": lambda made, _: parts(made)[0].write_bytes(parts(made)[0].read_bytes() + b"x") and None,
+    "part emptied": lambda made, _: parts(made)[0].write_bytes(b"") and None,
+    "parts swapped": lambda made, _: swap(*parts(made)[:2]),
+    "part removed": lambda made, _: parts(made)[0].unlink(),
+    "part of another dataset": lambda made, other: shutil.copy(parts(other)[0], parts(made)[0]) and None,
+    "plaintext part": lambda made, _: parts(made)[0].write_text("1,a,1.00,2026-01-01\n") and None,
+    "commit record edited": lambda made, _: flip(made / "_commits" / "00000001", -20),
+    "commit record of another dataset": lambda made, other: (
+        shutil.copy(other / "_commits" / "00000001", made / "_commits" / "00000001") and None
+    ),
+    "key file edited": lambda made, _: flip(next((made / "_keys").rglob("00000001")), -1),
+    "key file of another dataset": lambda made, other: (
+        shutil.copy(next((other / "_keys").rglob("00000001")), next((made / "_keys").rglob("00000001"))) and None
+    ),
+    "key file removed": lambda made, _: shutil.rmtree(made / "_keys"),
+}
+
+
+@pytest.fixture(scope="module")
+def pair(frame: DataFrame, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("pair")
+    for name in ("one", "two"):
+        io.write(frame.repartition(3), str(folder / name), format="csv")
+    return folder / "one", folder / "two"
+
+
+@pytest.mark.parametrize("tamper", TAMPERS)
+def test_tamper_is_refused(spark: SparkSession, pair: tuple[Path, Path], tmp_path: Path, tamper: str) -> None:
+    shutil.copytree(pair[0], tmp_path / "made")
+    TAMPERS[tamper](tmp_path / "made", pair[1])
+    with pytest.raises(PySparkException, match=r"\[(sealed|key)\.[a-z_]+\]"):
+        sealed(spark, tmp_path / "made", "csv").collect()
+
+
+def test_added_part_is_not_read(spark: SparkSession, pair: tuple[Path, Path], frame: DataFrame, tmp_path: Path) -> None:
+    shutil.copytree(pair[0], tmp_path / "made")
+    shutil.copy(parts(pair[1])[0], parts(tmp_path / "made")[0].with_name("part-99999-1.csv.sealed"))
+    assert rows(sealed(spark, tmp_path / "made", "csv")) == rows(frame)
+
+
+def test_part_of_an_older_commit_is_refused(spark: SparkSession, frame: DataFrame, tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    io.write(frame.coalesce(1), str(target), format="csv")
+    (old,) = parts(target)
+    io.write(frame.coalesce(1), str(target), format="csv", mode="overwrite")
+    (new,) = [part for part in parts(target) if part != old]
+    shutil.copy(old, new)
+    with pytest.raises(PySparkException, match=r"\[sealed\."):
+        sealed(spark, target, "csv").collect()
+
+
+def test_random_faults_never_give_a_wrong_row(
+    spark: SparkSession, pair: tuple[Path, Path], frame: DataFrame, tmp_path: Path
+) -> None:
+    """200 random faults in one session; a fault in what is not read may leave the right rows, never others."""
+    generator = random.Random(200)
+    expected = rows(frame)
+    for case in range(200):
+        made = tmp_path / str(case)
+        shutil.copytree(pair[0], made)
+        victim = generator.choice([path for path in sorted(made.rglob("*")) if path.is_file()])
+        raw = bytearray(victim.read_bytes())
+        kind = generator.choice(["flip", "cut", "extend", "zero"])
+        position = generator.randrange(len(raw))
+        if kind == "flip":
+            raw[position] ^= 1 << generator.randrange(8)
+        elif kind == "cut":
+            raw = raw[:position]
+        elif kind == "extend":
+            raw += generator.randbytes(generator.randrange(1, 40))
+        else:
+            raw[position : position + 16] = bytes(len(raw[position : position + 16]))
+        changed = bytes(raw) != victim.read_bytes()
+        victim.write_bytes(raw)
+        if changed:
+            with pytest.raises(PySparkException, match=r"\[(sealed|key|storage)\.[a-z_]+\]"):
+                sealed(spark, made, "csv").collect()
+        else:
+            assert rows(sealed(spark, made, "csv")) == expected
+        shutil.rmtree(made)
+
+
+def test_a_loose_file_and_a_folder_without_commit(spark: SparkSession, workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1,a,1.00,2026-01-01\n")
+    seal_file(tmp_path / "a.csv", AtomicFile(tmp_path / "a.csv.sealed", replace=False), keys=workspace)
+    assert sealed(spark, tmp_path / "a.csv.sealed", "csv", loose="true").count() == 1
+    with pytest.raises(PySparkException, match=r"\[sealed.no_commit\]"):
+        sealed(spark, tmp_path, "csv").count()
