@@ -31,7 +31,7 @@ from pyspark.sql import functions as F  # noqa: N812  (as the PySpark documentat
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-SCHEMA = "id int, person string, note string, amount bigint, suspect string, greeting string"
+SCHEMA = "id int, person string, note string, amount bigint, rank string, suspect string, greeting string"
 #: Everything from INFO on, from the first line on: PySpark itself would begin at WARN.
 LOGGING = """\
 rootLogger.level = info
@@ -131,10 +131,10 @@ def write(frame: DataFrame, mode: str, folder: Path) -> None:
     if mode == "control":
         frame.write.parquet(str(folder / "scratch" / "out" / "parquet"))
         return
-    import redoubt.spark
+    from redoubt.spark import io
 
-    redoubt.spark.write(frame, str(folder / "scratch" / "out" / "parquet"), format="parquet")
-    redoubt.spark.write(frame, str(folder / "scratch" / "out" / "csv"), format="csv")
+    for form in ("parquet", "csv"):
+        io.write(frame, str(folder / "scratch" / "out" / form), format=form)
 
 
 # --- what is the same -------------------------------------------------------------------------------------------------
@@ -172,7 +172,8 @@ def work(spark: SparkSession, frame: DataFrame, planted: dict[str, str], folder:
             yield row
 
     pairs.groupByKey(2).mapPartitions(linger).mapValues(len).collect()
-    pairs.sortBy(lambda pair: pair[1][0]).mapPartitions(linger).count()
+    ranked = frame.rdd.map(lambda row: (row.rank, row.note))
+    ranked.sortByKey(numPartitions=2).mapPartitions(linger).count()
 
     # Between driver and JVM: results, local data, broadcasts, accumulators.
     rows = frame.limit(200).collect()

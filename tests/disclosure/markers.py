@@ -1,8 +1,8 @@
 """High-entropy needles and the search for them: in every encoding they may take, all at once, in any bytes.
 
-A :class:`Marker` is a value planted in the data, or a key. A :class:`Haystack` search answers which markers some bytes
-disclose: as they are, as UTF-16, base64 (at each of its three alignments, both alphabets) and hex, and the same again in
-whatever those bytes decompress to (:mod:`tests.disclosure.compressed`). Needles are long and random, so a hit is never
+A :class:`Marker` is a value planted in the data, or a key. A :class:`Searcher` answers which markers some bytes disclose,
+and how: as they are, as UTF-16, base64 (at each of its three alignments, both alphabets) or hex, and the same again in
+whatever those bytes decompress to (:mod:`tests.disclosure.compressed`). Needles are long and random: a hit is never
 chance.
 """
 
@@ -45,11 +45,6 @@ class Marker:
             str(value).encode(),
             (("little-endian", value.to_bytes(8, "little")), ("big-endian", value.to_bytes(8, "big"))),
         )
-
-    @classmethod
-    def key(cls, name: str, secret: bytes) -> Marker:
-        """Key bytes."""
-        return cls(name, secret)
 
     @property
     def value(self) -> str:

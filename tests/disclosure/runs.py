@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,6 @@ from tests.disclosure.capture import Loopback, tcp_streams, unavailable
 from tests.disclosure.markers import Hit, Marker, Searcher, names
 from tests.disclosure.watch import Watch
 
-from redoubt.crypto.wrap import unwrap_key
 from redoubt.keys import rows
 from redoubt.keys.keystore import Keystore
 from redoubt.keys.local import LocalProvider
@@ -49,6 +48,7 @@ class Planted:
         default_factory=lambda: tuple(Marker.number(f"amount {number}") for number in range(_WORDS))
     )
     suspect: Marker = field(default_factory=lambda: Marker.text("cell that a cast fails on"))
+    rank: Marker = field(default_factory=lambda: Marker.text("cell that sortBy samples"))
     greeting: Marker = field(default_factory=lambda: Marker.text("cell that show() prints"))
     malformed: Marker = field(default_factory=lambda: Marker.text("cell of a malformed record"))
     literal: Marker = field(default_factory=lambda: Marker.text("literal in SQL"))
@@ -62,18 +62,18 @@ class Planted:
     @property
     def stated(self) -> tuple[Marker, ...]:
         """Values that Spark shows by its nature: the tests state where."""
-        return (self.suspect, self.greeting, self.malformed, self.literal)
+        return (self.suspect, self.rank, self.greeting, self.malformed, self.literal)
 
     def csv(self) -> bytes:
         """The input, as csv with a header."""
-        lines = ["id,person,note,amount,suspect,greeting"]
+        lines = ["id,person,note,amount,rank,suspect,greeting"]
         for number in range(ROWS):
             kind = number % _WORDS
             suspect = self.suspect.value if number == ROWS // 2 else str(number)
             note = f"{secrets.token_hex(8)} {self.notes[kind].value}"
-            lines.append(
-                f"{number},{self.people[kind].value},{note},{self.amounts[kind].value},{suspect},{self.greeting.value}"
-            )
+            rank = f"{self.rank.value}{ROWS - number:05}"
+            cells = (number, self.people[kind].value, note, self.amounts[kind].value, rank, suspect, self.greeting.value)
+            lines.append(",".join(map(str, cells)))
         return ("\n".join(lines) + "\n").encode()
 
     def malformed_csv(self) -> bytes:
@@ -92,6 +92,7 @@ class Run:
     planted: Planted
     keys: tuple[Marker, ...]
     channels: dict[str, dict[str, frozenset[Hit]]]
+    listening: frozenset[str]
 
     def found(self, channel: str) -> set[str]:
         """Return the names of the markers found on *channel*."""
@@ -105,7 +106,7 @@ class Run:
 def run_control(folder: Path) -> Run:
     """Run with security off, on plaintext, with a key handled naively."""
     planted = Planted()
-    key = Marker.key("key", secrets.token_bytes(32))
+    key = Marker("key", secrets.token_bytes(32))
     for name, content in (("data", planted.csv()), ("malformed", planted.malformed_csv())):
         (folder / name).mkdir()
         (folder / name / "part.csv").write_bytes(content)
@@ -166,7 +167,7 @@ def _run(mode: str, folder: Path, planted: Planted, keys: list[Marker], told: di
     }
     if not loopback:
         channels.pop("loopback")
-    return Run(planted, tuple(keys), channels)
+    return Run(planted, tuple(keys), channels, frozenset(watch.listening))
 
 
 def _channels(folder: Path, watch: Watch) -> dict[str, Iterator[tuple[str, bytes]]]:
@@ -216,16 +217,15 @@ def _workspace_keys(workspace: Workspace) -> Iterator[Marker]:
     """Yield the root key, what it wraps with, and the primary key: none of them may ever leave the driver."""
     path = workspace.state_folder / ROOT_KEY_FILE
     keystore = Keystore(workspace.state_folder / KEYSTORE_FILE)
-    yield Marker.key("root key", path.read_bytes())
-    yield Marker.key("root key's wrapping key", read_root_key_file(path).wrapping_key(keystore.header.id))
+    yield Marker("root key", path.read_bytes())
+    yield Marker("root key's wrapping key", read_root_key_file(path).wrapping_key(keystore.header.id))
     provider = workspace.provider_for(DEFAULT_KEY)
     assert isinstance(provider, LocalProvider)
     with keystore.reading() as db:
         [row] = rows.load_versions(db, DEFAULT_KEY)
     assert row.wrapped is not None
     # The provider gives no primary key away, so its own method is borrowed.
-    yield Marker.key("primary key", provider._primary(row))
-    assert unwrap_key is not None
+    yield Marker("primary key", provider._primary(row))
 
 
 def _data_keys(workspace: Workspace, folder: Path) -> Iterator[Marker]:
@@ -235,16 +235,18 @@ def _data_keys(workspace: Workspace, folder: Path) -> Iterator[Marker]:
     opened: list[DataKey] = list(workspace.unwrap([*records, preamble.slot.wrapped]))
     assert len(opened) == 3
     for number, key in enumerate(opened):
-        yield Marker.key(f"data key {number}", key.secret)
+        yield Marker(f"data key {number}", key.secret)
 
 
 def _spark_keys(told: Path) -> Iterator[Marker]:
     """Yield the secrets that Spark made for itself in this run."""
     for name, secret in json.loads(told.read_text()).items():
         if secret is not None:
-            yield Marker.key(f"Spark's {name} secret", bytes.fromhex(secret))
+            yield Marker(f"Spark's {name} secret", bytes.fromhex(secret))
 
 
-def private_folder() -> Path:
+@contextmanager
+def private_folder() -> Iterator[Path]:
     """A folder with a short path: the paths of unix sockets below it have at most 107 bytes."""
-    return Path(tempfile.mkdtemp(prefix="rd-"))
+    with tempfile.TemporaryDirectory(prefix="rd-", ignore_cleanup_errors=True) as name:
+        yield Path(name)

@@ -1,4 +1,4 @@
-"""Watching a running program from outside: its processes' command lines and environments, and every file it makes.
+"""Watching a running program from outside: its processes' command lines, environments and listening sockets, its files.
 
 Temporary files live for milliseconds to seconds. Each is hard-linked into the collection as soon as it is seen, which
 keeps its bytes, those still to be written included, after the program has removed the name. Files that are open without
@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import stat
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Final, Self
 _FILES_SECONDS: Final = 0.01
 #: Reading every process's open files is slower; one round in so many does it.
 _PROCESS_ROUNDS: Final = 5
+_TCP_LISTEN: Final = "0A"
 
 
 class Watch:
@@ -29,8 +31,10 @@ class Watch:
         collection.mkdir()
         self.command_lines: dict[bytes, str] = {}
         self.environments: dict[bytes, str] = {}
+        self.listening: set[str] = set()
         self._session = session
         self._folder = folder
+        self._channels = f"{folder.parent}/"  # logs and event logs lie beside the folder and are looked at as such
         self._collection = collection
         self._names: dict[Path, str] = {}
         self._inodes: set[int] = set()
@@ -91,7 +95,8 @@ class Watch:
             with contextlib.suppress(OSError):
                 status = link.stat()
                 target = str(link.readlink())
-                if not stat.S_ISREG(status.st_mode) or status.st_ino in self._inodes or not _is_written(link):
+                known = status.st_ino in self._inodes or target.startswith(self._channels)
+                if known or not stat.S_ISREG(status.st_mode) or not _is_written(link):
                     continue
                 if self._open_sizes.get(status.st_ino) == status.st_size:
                     continue
@@ -111,6 +116,7 @@ class Watch:
                     continue
                 self.command_lines[(process / "cmdline").read_bytes()] = name
                 self.environments[(process / "environ").read_bytes()] = name
+                self.listening |= set(_listening(process))
                 self._copy_open_files(process)
                 self._copy_jvm_statistics(process.name)
 
@@ -131,3 +137,15 @@ def _name_and_session(process: Path) -> tuple[str, int]:
 def _is_written(link: Path) -> bool:
     flags = re.search(r"flags:\s*(\d+)", (link.parent.parent / "fdinfo" / link.name).read_text())
     return flags is not None and int(flags[1], 8) & os.O_ACCMODE != os.O_RDONLY
+
+
+def _listening(process: Path) -> Iterator[str]:
+    """Yield the addresses at which *process* accepts TCP connections, read in its own network namespace."""
+    own = {str(link.readlink()) for link in (process / "fd").iterdir() if os.path.lexists(link)}
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in (process / "net" / table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == _TCP_LISTEN and f"socket:[{fields[9]}]" in own:
+                words = bytes.fromhex(fields[1].rpartition(":")[0])
+                address = b"".join(words[start : start + 4][::-1] for start in range(0, len(words), 4))
+                yield socket.inet_ntop(family, address)

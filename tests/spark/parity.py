@@ -8,17 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import col
-from pyspark.sql.pandas.types import to_arrow_schema
-from pyspark.sql.types import StructType, _parse_datatype_string
 
 from redoubt.spark.options import TextOptions
 
 #: What a reader gave: rows, or the fact that it failed.
 Outcome = pa.Table | str
 FAILED = "failed"
+
+
+#: Hundreds of tiny jobs: compiling code for each would take longer than running it.
+_QUICK_JOBS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,55 @@ def options_of(item: Case, kind: str) -> TextOptions:
     return TextOptions.read({"path": "unused", "format": kind, **item.options})
 
 
+_PLAIN_TYPES = {
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "tinyint": pa.int8(),
+    "smallint": pa.int16(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "timestamp_ntz": pa.timestamp("us"),
+}
+
+
 def arrow_schema(ddl: str) -> pa.Schema:
-    parsed = _parse_datatype_string(ddl)
-    assert isinstance(parsed, StructType)
-    return pa.schema([pa.field(f.name, f.type) for f in to_arrow_schema(parsed, timezone="UTC")])
+    """The Arrow schema of Spark's DDL, without a JVM."""
+    return pa.schema([_field(part, " ") for part in _parts(ddl)])
+
+
+def _parts(text: str) -> list[str]:
+    depth, begin, out = 0, 0, []
+    for number, char in enumerate(text):
+        depth += (char in "<(") - (char in ">)")
+        if char == "," and depth == 0:
+            out.append(text[begin:number].strip())
+            begin = number + 1
+    return [*out, text[begin:].strip()]
+
+
+def _field(text: str, mark: str) -> pa.Field:
+    name, _, kind = text.partition(mark)
+    return pa.field(name.strip("` "), _arrow_type(kind.strip()))
+
+
+def _arrow_type(text: str) -> pa.DataType:
+    head, _, rest = text.partition("<")
+    if head == "array":
+        return pa.list_(pa.field("element", _arrow_type(rest[:-1])))
+    if head == "map":
+        key, value = _parts(rest[:-1])
+        return pa.map_(_arrow_type(key), _arrow_type(value))
+    if head == "struct":
+        return pa.struct([_field(part, ":") for part in _parts(rest[:-1])])
+    if text.startswith("decimal"):
+        precision, scale = text[len("decimal(") : -1].split(",")
+        return pa.decimal128(int(precision), int(scale))
+    return _PLAIN_TYPES[text]
 
 
 def plain(table: pa.Table) -> list[tuple[object, ...]]:
@@ -72,7 +124,8 @@ def _plain_column(array: pa.Array) -> list[object]:
 
 def spark_outcomes(spark: SparkSession, folder: Path, cases: Sequence[Case], kind: str) -> list[Outcome]:
     """Read every case with Spark's own reader: one job for all files that share schema and options, if that works."""
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    for name, value in _QUICK_JOBS.items():
+        spark.conf.set(name, value)
     paths = []
     for number, item in enumerate(cases):
         path = folder / f"{number:05d}.{kind}"
@@ -82,6 +135,8 @@ def spark_outcomes(spark: SparkSession, folder: Path, cases: Sequence[Case], kin
     numbered = sorted(range(len(cases)), key=lambda number: cases[number].key)
     for _, group in itertools.groupby(numbered, key=lambda number: cases[number].key):
         _read_group(spark, cases, paths, list(group), kind, found)
+    for name in _QUICK_JOBS:
+        spark.conf.unset(name)
     return [outcome for outcome in found if outcome is not None]
 
 
@@ -99,7 +154,7 @@ def _read_group(
     try:
         frame = reader.load([paths[number] for number in group]).select(*names, col("_metadata.file_name").alias("f"))
         table = frame.toArrow()
-    except PySparkException:
+    except (PySparkException, Py4JError):
         if len(group) == 1:
             found[group[0]] = FAILED
             return

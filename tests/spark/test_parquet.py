@@ -37,7 +37,8 @@ from redoubt.sealed.dataset import Dataset
 from redoubt.sealed.local import LocalFile
 from redoubt.sealed.parquet_tail import Algorithm, read_crypto_metadata
 from redoubt.sealed.verify import verify_dataset
-from redoubt.spark.parquet import COMMIT_PROTOCOL, read_parquet, write_parquet
+from redoubt.spark.conf import COMMIT_PROTOCOL
+from redoubt.spark.parquet import read_parquet, write_parquet
 from redoubt.spark.session import Job
 
 if TYPE_CHECKING:
@@ -52,14 +53,11 @@ WHOLE = (ROWS, SUM, "n6")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def pii(workspace: Workspace, spark: SparkSession) -> Iterator[str]:
-    """A second primary key, and the session's commit protocol."""
-    before = spark.conf.get("spark.sql.sources.commitProtocolClass")
-    spark.conf.set("spark.sql.sources.commitProtocolClass", COMMIT_PROTOCOL)
+def pii(workspace: Workspace) -> str:
+    """A second primary key."""
     name = workspace.resolve("pii")
     workspace.provider_for(name).create(name)
-    yield str(name)
-    spark.conf.set("spark.sql.sources.commitProtocolClass", str(before))
+    return str(name)
 
 
 @pytest.fixture(scope="module")

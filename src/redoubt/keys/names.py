@@ -1,8 +1,8 @@
 """Names of primary keys: logical, never locations, with the assurance class as part of the name.
 
 The full form is ``key:<namespace>/<name>.<class>``, e.g. ``key:main/default.dev``. The class (``dev`` or ``hw``) is
-fixed when the key is made and, being part of the name, is authenticated in every wrap (hardening H25). The workspace, or a
-manifest, maps the namespace to a provider; data never says where a key lives.
+fixed when the key is made and, being part of the name, is authenticated in every wrap (hardening H25). The workspace,
+or a manifest, maps the namespace to a provider; data never says where a key lives.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from redoubt.errors import OptionRefused
 SEALED_CODEC = "io.redoubt.hadoop.SealedCodec"
 PARQUET_FACTORY = "io.redoubt.parquet.SealedCryptoFactory"
 PARQUET_KMS_CLIENT = "io.redoubt.parquet.RedoubtKmsClient"
+COMMIT_PROTOCOL = "io.redoubt.parquet.SealedCommitProtocol"
 PARQUET_COMMITTER = "io.redoubt.parquet.SealedOutputCommitter"
 #: Spark's own regex misses ``fs.azure.account.key.*`` and the like (hardening H21).
 REDACTION = r"(?i)secret|password|passphrase|token|credential|access[.]?key|account[.]?key|api[.]?key"
@@ -58,10 +59,16 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
         ),
         Setting("spark.hadoop.parquet.encryption.kms.client.class", PARQUET_KMS_CLIENT, sealed, "keys of the endpoint"),
         Setting(
+            "spark.sql.sources.commitProtocolClass",
+            COMMIT_PROTOCOL,
+            sealed,
+            "df.write.parquet ends with a commit record, so that readers notice what is missing",
+        ),
+        Setting(
             "spark.sql.parquet.output.committer.class",
             PARQUET_COMMITTER,
             sealed,
-            "df.write.parquet ends with a commit record, so that readers notice what is missing",
+            "no plaintext summary files beside sealed parts",
         ),
         Setting("spark.sql.files.ignoreCorruptFiles", "false", sealed, "tampering is an error, never missing rows"),
         Setting("spark.sql.files.ignoreMissingFiles", "false", sealed, "a removed part is an error"),

@@ -68,8 +68,7 @@ def split_header(block: bytes, options: TextOptions) -> tuple[str | None, bytes]
         # Without lineSep a carriage return ends a line too, so that one LF line may be several.
         lines = split_lines(decode(block[position:end]), options.line_separator)
         for number, line in enumerate(lines):
-            text = line.strip(BLANKS)
-            if text and not (options.comment and text.startswith(options.comment)):
+            if line.strip(BLANKS) and not (options.comment and line.startswith(options.comment)):
                 rest = _after_lines(block[position:end], number + 1, options.line_separator)
                 return line, rest + block[end:]
         position = end
@@ -152,4 +151,4 @@ def _nulls(texts: Sequence[str | None], null_value: str) -> Sequence[str | None]
 def _without_line_end(text: str) -> str:
     if text.endswith("\r\n"):
         return text[:-2]
-    return text[:-1] if text.endswith(("\n", "\f")) else text
+    return text.removesuffix("\n")

@@ -8,6 +8,7 @@ Arrow rejects sends the block to the exact path.
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -20,8 +21,13 @@ from redoubt.spark.options import TextOptions
 
 _TRUE = ["true", "True", "TRUE"]
 _FALSE = ["false", "False", "FALSE"]
-#: Bytes of a number that Arrow drops or reads and Spark does not.
-_FOREIGN_IN_NUMBERS = (b" ", b"\t", b"x", b"X")
+#: Arrow 26 reads decimals with very many digits as other numbers.
+_MAX_NUMBER_BYTES = 38
+#: The bits of a double that a float lacks, and their value half-way between two floats.
+_BELOW_FLOAT = np.uint64((1 << 29) - 1)
+_HALF_OF_FLOAT = np.uint64(1 << 28)
+#: Bytes in numbers that Arrow takes and Spark does not; and exponents, on which Arrow 26 can crash if they are huge.
+_FOREIGN_IN_NUMBERS = (b" ", b"\t", b"x", b"X", b"e", b"E")
 
 
 class FastCsv:
@@ -91,7 +97,7 @@ class FastCsv:
             if len(chunks) != 1:
                 return None
             array = chunks[0]
-            if pa.types.is_floating(field.type) and not pc.all(pc.is_finite(array), min_count=0).as_py():
+            if pa.types.is_floating(array.type) and not pc.all(pc.is_finite(array), min_count=0).as_py():
                 return None
             if array.type != field.type:
                 cast = _cast(array, field.type)
@@ -112,6 +118,7 @@ def _dialect_eligible(options: TextOptions) -> bool:
     marks = (separator, options.quote, options.escape)
     return (
         len(separator) == 1
+        and bool(options.escape or not options.quote)
         and all(mark.isascii() and "\0" not in mark for mark in marks)
         and not (options.multi_line or options.ignore_leading_space or options.ignore_trailing_space)
         and options.line_separator in {None, "\n"}
@@ -121,8 +128,10 @@ def _dialect_eligible(options: TextOptions) -> bool:
 def _read_type(kind: pa.DataType, options: TextOptions) -> pa.DataType | None:
     """Return the type as which Arrow is to read a column, or None if only the exact path can read it."""
     types = pa.types
-    if types.is_string(kind) or types.is_boolean(kind) or types.is_float32(kind) or types.is_float64(kind):
+    if types.is_string(kind) or types.is_boolean(kind) or types.is_float64(kind):
         return kind
+    if types.is_float32(kind):
+        return pa.float64()
     if types.is_signed_integer(kind) or types.is_decimal128(kind):
         return pa.string()
     if types.is_date32(kind):
@@ -142,11 +151,24 @@ def _is_utc(name: str) -> bool:
 
 def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array | None:
     """Convert a column that was read as strings, or give a timestamp its time zone."""
+    if pa.types.is_floating(kind):
+        return _narrow(array)
     if not pa.types.is_string(array.type):
         return array.view(kind)
-    data = array.buffers()[2]
+    _, ends, data = array.buffers()
     if data is not None:
         text = memoryview(data).tobytes()
         if any(mark in text for mark in _FOREIGN_IN_NUMBERS):
             return None
+        if np.diff(np.frombuffer(ends, np.int32)[: array.offset + len(array) + 1]).max(initial=0) > _MAX_NUMBER_BYTES:
+            return None
     return array.cast(kind)
+
+
+def _narrow(doubles: pa.Array) -> pa.Array | None:
+    """Convert doubles to floats, unless one lies exactly between two floats or beyond the largest."""
+    bits = np.frombuffer(doubles.buffers()[1], np.uint64, len(doubles), doubles.offset * 8)
+    if (bits & _BELOW_FLOAT == _HALF_OF_FLOAT).any():
+        return None
+    floats = doubles.cast(pa.float32(), safe=False)
+    return floats if pc.all(pc.is_finite(floats), min_count=0).as_py() else None

@@ -38,7 +38,7 @@ class Gate:
         returns = block.find(b"\r") >= 0
         if returns and (self.only_lf or block.count(b"\r") != block.count(b"\r\n")):
             return None
-        if b"\0" in block or block.startswith(_BOM) or self._starts_line(block, self.comment):
+        if b"\0" in block or _BOM in block or self._starts_line(block, self.comment):
             return None
         if self.separator <= _SPACE and self._starts_line(block, bytes([self.separator])):
             return None

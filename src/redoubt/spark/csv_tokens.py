@@ -21,6 +21,7 @@ from redoubt.spark.text_lines import decode, split_lines
 Record = tuple[list[str] | None, str]
 
 _SEPARATOR_ESCAPES: Final = {"t": "\t", "r": "\r", "b": "\b", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
+_BOM: Final = b"\xef\xbb\xbf"
 #: Stands for a lone LF in a file whose line ends are CRLF or CR; a Unicode noncharacter.
 _LONE_LF: Final = "\ufdd0"
 _LONE_LF_REFUSED: Final = "a lone line feed stands outside quotes in a file with other line ends"
@@ -125,6 +126,9 @@ class Tokenizer:
         lines = split_lines(decode(block), separator)
         if separator not in (None, "\n") and b"\n" in block and any("\n" in line for line in lines):
             raise OptionRefused("with this lineSep no line may hold a line feed")
+        if _BOM in block:
+            for line in lines:
+                _refuse_mark(line)
         return lines
 
     def fields(self, line: str) -> list[str] | None:
@@ -194,8 +198,9 @@ class Tokenizer:
     # --- multiLine ------------------------------------------------------------------------------------------------
     def _file_records(self, block: bytes) -> Iterator[Record]:
         raw = decode(block)
-        text = _normal_line_ends(raw, self._options.line_separator)
-        self._machine.normalized = text is not raw
+        _refuse_mark(raw)
+        text, line_end = _normal_line_ends(raw, self._options.line_separator)
+        self._machine.normalized = line_end != "\n"
         comment = self.dialect.comment
         position, size = 0, len(text)
         while position < size:
@@ -212,7 +217,7 @@ class Tokenizer:
             if fields is None:
                 fields, position = self._slow(text, start)
             if fields is not None:
-                yield fields, text[start:position].replace(_LONE_LF, "\n")
+                yield fields, text[start:position].replace("\n", line_end).replace(_LONE_LF, "\n")
 
     def _slow(self, text: str, start: int) -> tuple[list[str] | None, int]:
         if self._wide:
@@ -249,21 +254,26 @@ def _escapes_form(mark: Dialect) -> Callable[[str, str], str]:
     return re.compile(f"{re.escape(mark.escape)}([{re.escape(mark.escape)}{re.escape(mark.quote)}])").sub
 
 
-def _normal_line_ends(text: str, separator: str | None) -> str:
-    """Return *text* with the line ends that Spark detects turned into LF."""
+def _refuse_mark(line: str) -> None:
+    if line.startswith("\ufeff"):
+        raise OptionRefused("a line begins with U+FEFF, which Spark drops or keeps depending on its splits")
+
+
+def _normal_line_ends(text: str, separator: str | None) -> tuple[str, str]:
+    """Return *text* with the line ends that Spark detects turned into LF, and what these are."""
     if separator is not None or "\r" not in text:
-        return text
+        return text, "\n"
     first = min(where for where in (text.find("\r"), text.find("\n")) if where >= 0)
     if text[first] == "\n":
-        return text
+        return text, "\n"
     if first + 1 >= _DETECTION_CHARS:
         raise OptionRefused("the first line is too long for Spark's detection of line ends; set lineSep")
     if _LONE_LF in text:
         raise OptionRefused("the text holds the noncharacter U+FDD0")
     if text.startswith("\r\n", first):
         parts = text.split("\r\n")
-        return "\n".join(part.replace("\n", _LONE_LF) for part in parts)
+        return "\n".join(part.replace("\n", _LONE_LF) for part in parts), "\r\n"
     body, last = text, ""
     if len(text) <= _SHORT_FILE_CHARS and text.endswith("\r"):
         body, last = text[:-1], "\r"
-    return body.replace("\n", _LONE_LF).replace("\r", "\n") + last
+    return body.replace("\n", _LONE_LF).replace("\r", "\n") + last, "\r"

@@ -8,8 +8,10 @@ first column at a comment mark. Types that a format cannot hold are refused by t
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -61,7 +63,7 @@ def _csv_column(texts: pa.Array, index: int, options: TextOptions) -> pa.Array:
     form = f"^$|[{special}]|^{blank}|{blank}$"
     if index == 0:
         form += f"|^\\x{{{ord(options.comment or '#'):x}}}"
-    odd = pc.fill_null(pc.match_substring_regex(texts, form), False)  # noqa: FBT003
+    odd = pc.fill_null(pc.match_substring_regex(texts, form), False)
     if options.quote_all:
         odd = pc.is_valid(texts)
     if pc.any(odd, min_count=0).as_py():
@@ -119,12 +121,13 @@ def json_bytes(batch: pa.RecordBatch, options: TextOptions) -> bytes:
 
 
 def _objects(columns: list[pa.Array], fields: list[pa.Field], rows: int, options: TextOptions) -> pa.Array:
+    # Each member brings its comma and the first one is trimmed: Arrow's own skipping of nulls loses rows without any.
     members = [
-        pc.binary_join_element_wise(_json_string(field.name) + ":", _json_texts(column, field, options), "")
-        for column, field in zip(columns, fields, strict=True)
+        pc.fill_null(pc.binary_join_element_wise(f",{_json_string(field.name)}:", texts, ""), "")
+        for field, texts in zip(fields, map(_json_texts, columns, fields, repeat(options)), strict=True)
     ]
-    inner = pc.binary_join_element_wise(*members, ",", null_handling="skip") if members else pa.array([""] * rows)
-    return pc.binary_join_element_wise("{", inner, "}", "")
+    inner = pc.binary_join_element_wise(*members, "") if members else pa.array([""] * rows)
+    return pc.binary_join_element_wise("{", pc.ascii_ltrim(inner, characters=","), "}", "")
 
 
 def _json_texts(column: pa.Array, field: pa.Field, options: TextOptions) -> pa.Array:
@@ -135,7 +138,7 @@ def _json_texts(column: pa.Array, field: pa.Field, options: TextOptions) -> pa.A
         objects = _objects(column.flatten(), inner, len(column), options)
         return pc.if_else(column.is_valid(), objects, pa.scalar(None, pa.string()))
     if pa.types.is_list(kind):
-        items = pc.fill_null(_json_texts(column.flatten(), field.with_type(kind.value_type), options), "null")
+        items = pc.fill_null(_json_texts(column.flatten(), pa.field(field.name, kind.value_type), options), "null")
         return _wrapped("[", column, items, "]")
     if pa.types.is_map(kind):
         return _map_texts(column, field, options)
@@ -147,31 +150,27 @@ def _json_texts(column: pa.Array, field: pa.Field, options: TextOptions) -> pa.A
 def _map_texts(column: pa.Array, field: pa.Field, options: TextOptions) -> pa.Array:
     kind = column.type
     if not (pa.types.is_string(kind.key_type) or pa.types.is_integer(kind.key_type)):
-        raise OptionRefused(f"the column {field.name!r}: a map with keys of type {kind.key_type} is not written as json")
-    # A slice's entries are a part of its children's, and those of null rows may not be empty.
-    column = pa.concat_arrays([column]) if column.offset == 0 else pa.array(column.to_pylist(maps_as_pydicts=None), kind)
-    first, last = column.offsets[0].as_py(), column.offsets[-1].as_py()
-    keys = _json_strings(column.keys.slice(first, last - first).cast(pa.string()))
-    values = column.items.slice(first, last - first)
-    texts = pc.fill_null(_json_texts(values, field.with_type(kind.item_type), options), "null")
-    return _wrapped("{", column, pc.binary_join_element_wise(keys, texts, ":"), "}")
+        raise OptionRefused(f"the column {field.name!r}: a map with keys of type {kind.key_type} cannot be json")
+    compact = column.take(pa.array(range(len(column)), pa.int64()))  # no entries of other rows or of null ones
+    keys = _json_strings(compact.keys.cast(pa.string()))
+    texts = pc.fill_null(_json_texts(compact.items, pa.field(field.name, kind.item_type), options), "null")
+    return _wrapped("{", compact, pc.binary_join_element_wise(keys, texts, ":"), "}")
 
 
 def _wrapped(start: str, column: pa.Array, items: pa.Array, end: str) -> pa.Array:
     """Return the *items* of each row of a list or map column, joined by commas between *start* and *end*."""
-    lengths = pc.fill_null(pc.list_value_length(column) if not pa.types.is_map(column.type) else _map_lengths(column), 0)
+    if pa.types.is_map(column.type):
+        lengths = pc.subtract(column.offsets[1:], column.offsets[:-1])
+    else:
+        lengths = pc.fill_null(pc.list_value_length(column), 0)
     offsets = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(lengths.cast(pa.int64()))])
     joined = pc.binary_join(pa.LargeListArray.from_arrays(offsets, items), ",")
     texts = pc.binary_join_element_wise(start, joined, end, "")
     return pc.if_else(column.is_valid(), texts, pa.scalar(None, pa.string()))
 
 
-def _map_lengths(column: pa.Array) -> pa.Array:
-    return pc.subtract(column.offsets[1:], column.offsets[:-1])
-
-
 def _json_strings(column: pa.Array) -> pa.Array:
-    odd = pc.fill_null(pc.match_substring_regex(column, _JSON_SPECIAL), False)  # noqa: FBT003
+    odd = pc.fill_null(pc.match_substring_regex(column, _JSON_SPECIAL), False)
     if pc.any(odd, min_count=0).as_py():
         escaped = [value.translate(_JSON_ESCAPES) for value in column.filter(odd).to_pylist()]
         column = pc.replace_with_mask(column, odd, pa.array(escaped, column.type))
@@ -203,6 +202,5 @@ def _lines(rows: pa.Array, end: str) -> bytes:
     if not len(rows):
         return b""
     ended = pc.binary_join_element_wise(rows, end, "")
-    offsets = ended.buffers()[1]
-    first, last = pa.Array.from_buffers(pa.int32(), len(ended) + 1, [None, offsets], offset=ended.offset)[0 :: len(ended)]
-    return ended.buffers()[2][first.as_py() : last.as_py()].to_pybytes()
+    offsets = np.frombuffer(ended.buffers()[1], np.int32)[ended.offset : ended.offset + len(ended) + 1]
+    return ended.buffers()[2][int(offsets[0]) : int(offsets[-1])].to_pybytes()  # type: ignore[no-any-return]

@@ -7,7 +7,9 @@ That is what Java 19 and later print; Java 17 prints one or two needless digits 
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -51,6 +53,8 @@ def scalar_texts(column: pa.Array, field: pa.Field, options: TextOptions, *, jso
         return _quoted(_dates(column, options), json=json)
     if types.is_timestamp(kind) and kind.unit == "us":
         return _quoted(_timestamps(column, options), json=json)
+    if types.is_binary(kind) and json:
+        return _by_value(column, lambda value: f'"{b64encode(value).decode()}"')
     raise OptionRefused(
         f"the column {field.name!r} of type {kind} cannot be written as {'json' if json else 'csv'}",
         hint="Cast the column to a string or a number with Spark first.",
@@ -69,12 +73,7 @@ def _by_value(column: pa.Array, form: Callable[[Any], str]) -> pa.Array:
 def _decimals(column: pa.Array) -> pa.Array:
     if column.type.scale <= 6:
         return column.cast(pa.string())
-    return _by_value(column, java_decimal)
-
-
-def java_decimal(value: Decimal) -> str:
-    """Return the text of Java's ``BigDecimal.toString``."""
-    return str(value)
+    return _by_value(column, str)  # with an exponent below 1e-6, as Java's BigDecimal
 
 
 def _doubles(column: pa.Array, *, json: bool) -> pa.Array:
@@ -173,8 +172,6 @@ def _offset_at(name: str) -> Callable[[int], int]:
     except (ValueError, OSError):
         fixed = local(0) // _MICROS
         return lambda _: fixed
-    from datetime import UTC, datetime, timedelta
-
     start = datetime(1970, 1, 1, tzinfo=UTC)
 
     def seconds(instant: int) -> int:

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from redoubt.agent.client import endpoint_keys
 from redoubt.errors import AlreadyExists, ModeRefused, NoCommit, OptionRefused
 from redoubt.sealed.dataset import Dataset, commit_numbers
 from redoubt.sealed.objects import storage_for
 from redoubt.spark.options import SourceFormat
 from redoubt.spark.parquet import read_parquet, write_parquet
+from redoubt.spark.session import keys_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -83,7 +83,7 @@ def read(
     Raises:
         NoCommit, SealedError, KeyError_: it is no dataset, not authentic, or not released.
     """
-    dataset = Dataset.open(path, keys=endpoint_keys(_endpoint(spark)), at_commit=at_commit)
+    dataset = Dataset.open(path, keys=keys_of(spark), at_commit=at_commit)
     properties = dataset.head.commit.properties
     chosen = format or properties.get("format")
     if chosen is None:
@@ -99,10 +99,6 @@ def read(
 
         schema = StructType.fromJson(_json(written))
     return (reader.schema(schema) if schema is not None else reader).load(path)
-
-
-def _endpoint(spark: SparkSession) -> str | None:
-    return spark.sparkContext.getConf().get("spark.hadoop.redoubt.endpoint")
 
 
 def _json(text: str) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """A subset of Java's date-time patterns, for the options dateFormat, timestampFormat and timestampNTZFormat.
 
-Letters: ``yyyy uuuu MM M dd d HH H mm m ss s S… XXX X``, quoted literals, optional sections in ``[]`` and punctuation.
+Letters: ``yyyy MM M dd d HH H mm m ss s S… XXX X``, quoted literals, optional sections in ``[]`` and punctuation.
 Anything else (names of months, week dates, eras, 12-hour clocks, two-digit years) is refused: what it means depends on
 locales and on the JVM's version. Parsing is strict as in Spark: digits are ASCII, a field has the width of its letters
 (one letter: as many digits as there are), and text may not be left over.
@@ -20,7 +20,6 @@ from redoubt.spark.datetimes import MICROS_PER_DAY, Offset, epoch_days, zone_off
 _TOKEN: Final = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|\[|\]|[^A-Za-z'\[\]{}#]")
 _FORMS: Final = {
     "yyyy": r"(?P<y>[0-9]{4}|\+[0-9]{5,6}|-[0-9]{4,6})",
-    "uuuu": r"(?P<y>[0-9]{4}|\+[0-9]{5,6}|-[0-9]{4,6})",
     "MM": r"(?P<M>[0-9]{2})",
     "M": r"(?P<M>[0-9]{1,2})",
     "dd": r"(?P<d>[0-9]{2})",
@@ -55,8 +54,7 @@ class Pattern:
         Raises:
             ValueError: the text is not of this pattern, or names no date.
         """
-        found = self._match(text)
-        return epoch_days(*_date_of(found))
+        return self.parse_timestamp(text, None if not self.has_zone else _no_offset) // MICROS_PER_DAY
 
     def parse_timestamp(self, text: str, offset: Offset | None) -> int:
         """Return microseconds since 1970; *offset* None reads a timestamp without time zone.
@@ -83,6 +81,10 @@ class Pattern:
         if found is None:
             raise ValueError
         return found.groupdict()
+
+
+def _no_offset(_: int) -> int:
+    return 0
 
 
 def _date_of(found: dict[str, str | None]) -> tuple[int, int, int]:
@@ -114,12 +116,12 @@ def compile_pattern(text: str) -> Pattern:
             parts.append(word)
             form.append("(?:" if word == "[" else ")?")
         elif token.group(2):
-            letter = "y" if word[0] == "u" else word[0]
+            letter = word[0]
             if letter in seen or not (word in _FORMS or (letter == "S" and len(word) <= 9)):
                 raise _refused(text, word)
             seen.add(letter)
             parts.append(word)
-            form.append(_FORMS.get(word) or f"(?P<S>[0-9]{{{len(word)}}})")
+            form.append(_FORMS.get(word) or f"(?P<S>[0-9]{{1,{len(word)}}})")
         else:
             literal = (token.group(1) or "'").replace("''", "'") if word[0] == "'" else word
             parts.append("\0" + literal)
@@ -169,7 +171,7 @@ def format_parts(parts: list[str], micros: int, offset: int) -> str:
     for part in parts:
         if part[0] == "\0":
             out.append(part[1:])
-        elif part[0] in "yu":
+        elif part[0] == "y":
             out.append(_year(year))
         elif part[0] == "S":
             out.append(f"{fraction:06d}000"[: len(part)])

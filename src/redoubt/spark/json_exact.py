@@ -67,7 +67,7 @@ class Records:
 
     def _rows(self, record: bytes) -> tuple[list[Row], bool]:
         tokens = Tokens(decode_record(record))
-        convert = _object(list(self.schema), self.options, root=True)
+        convert = _object(list(self.schema), self.options)
         try:
             match tokens.next():
                 case None:
@@ -128,7 +128,7 @@ def _nested(tokens: Tokens, fault: Malformed, options: TextOptions) -> None:
         raise fault
 
 
-def _object(fields: list[pa.Field], options: TextOptions, *, root: bool = False) -> Convert:
+def _object(fields: list[pa.Field], options: TextOptions) -> Convert:
     converters = {field.name: (index, convert_of(field.type, options)) for index, field in enumerate(fields)}
 
     def convert(tokens: Tokens) -> Row:
@@ -153,13 +153,12 @@ def _object(fields: list[pa.Field], options: TextOptions, *, root: bool = False)
             raise Partial(row)
         return row
 
-    del root
     return convert
 
 
-def _items(tokens: Tokens, convert: Convert, *, root: bool = False, options: TextOptions | None = None) -> list[Any]:
+def _items(tokens: Tokens, convert: Convert, *, root: bool = False) -> list[Any]:
     values = _Items()
-    malformed = False
+    malformed = lost = False
     while tokens.next() not in {None, Token.END_ARRAY}:
         try:
             value = convert(tokens)
@@ -170,10 +169,12 @@ def _items(tokens: Tokens, convert: Convert, *, root: bool = False, options: Tex
             malformed = True
             values.append(partial.value)
         except Malformed as fault:
-            malformed = True
-            if isinstance(fault, SyntaxFault):
+            if root or isinstance(fault, SyntaxFault):
                 raise
+            lost = True
             tokens.skip_children()
+    if lost:
+        raise Malformed  # one bad item makes the whole array null
     if malformed:
         raise Partial(values)
     return values
@@ -190,6 +191,8 @@ def convert_of(kind: pa.DataType, options: TextOptions) -> Convert:
     def value(tokens: Tokens) -> Any:
         if tokens.token is Token.NAME:
             tokens.next()
+        if tokens.token is Token.STRING:
+            tokens.string()  # every type looks at it, so what is malformed in it is found here
         return None if tokens.token in {None, Token.NULL} else convert(tokens)
 
     return value

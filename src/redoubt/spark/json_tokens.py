@@ -22,7 +22,7 @@ _PLAIN: Final = {
     '"': re.compile('[^"\\\\\x00-\x1f\ud800-\udfff]*'),
     "'": re.compile("[^'\\\\\x00-\x1f\ud800-\udfff]*"),
 }
-_HEX: Final = re.compile("[0-9a-fA-F]{4}")
+_HEX: Final = re.compile("[0-9a-fA-F]{0,4}")
 _ESCAPES: Final = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "/": "/", "\\": "\\", "'": "'"}
 
 
@@ -222,10 +222,13 @@ class Tokens:
         self._position += 1
         if char == "u":
             digits = _HEX.match(self._text, self._position)
-            if digits is None:
-                # Where the parser stops inside depends on the digits; it is behind them at the latest.
-                raise SyntaxFault
-            self._position += 4
+            assert digits is not None
+            self._position = digits.end()
+            if digits.end() - digits.start() < 4:
+                if self._text[self._position : self._position + 1] > "\x7f":
+                    raise SyntaxFault  # the parser stops inside of the character
+                self._position += 1
+                raise Malformed
             return chr(int(digits.group(), 16))
         if char not in _ESCAPES:
             raise Malformed

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 from redoubt import errors
-from redoubt.agent.client import endpoint_keys
 from redoubt.errors import AlreadyExists, ModeRefused, OptionRefused, SparkError, StorageUnsupported
 from redoubt.keys.provider import KeySource
 from redoubt.keys.types import WrapContext
@@ -36,13 +35,13 @@ from redoubt.sealed.parquet_layout import (
     check_parquet,
 )
 from redoubt.sealed.write import DatasetWrite, WriteMode
+from redoubt.spark.conf import COMMIT_PROTOCOL, PARQUET_FACTORY
+from redoubt.spark.session import keys_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-FACTORY: Final = "io.redoubt.parquet.SealedCryptoFactory"
-COMMIT_PROTOCOL: Final = "io.redoubt.parquet.SealedCommitProtocol"
 _COMMIT_PROTOCOL_KEY = "spark.sql.sources.commitProtocolClass"
 _MODES = ("error", "errorifexists", "ignore", "append", "overwrite")
 _OWN_OPTIONS = re.compile(r"(?i)parquet\.(crypto|encryption)\.|redoubt\.(read|write|plaintext|column\.keys|key)|path$")
@@ -76,7 +75,7 @@ def write_parquet(
         SealedError, KeyError_, StorageError, SparkError: it cannot be written.
     """
     spark = df.sparkSession
-    source = keys or _session_keys(spark)
+    source = keys or keys_of(spark)
     storage = _local(path)
     if mode not in _MODES:
         raise ModeRefused(f"mode {mode!r} is not one of {', '.join(_MODES)}")
@@ -99,7 +98,7 @@ def write_parquet(
     ticket = write.ticket
     settings = {
         **given,
-        "parquet.crypto.factory.class": FACTORY,
+        "parquet.crypto.factory.class": PARQUET_FACTORY,
         "redoubt.write.root": str(storage.root),
         "redoubt.write.dataset": str(ticket.dataset_id),
         "redoubt.write.commit": str(ticket.commit_id),
@@ -138,7 +137,7 @@ def read_parquet(
     """
     storage = _local(path)
     given = _user_options(options)
-    table = Dataset.open(storage, keys=keys or _session_keys(spark), at_commit=at_commit)
+    table = Dataset.open(storage, keys=keys or keys_of(spark), at_commit=at_commit)
     check_parquet(table)
     table.check_lengths()
     from pyspark.sql import DataFrame
@@ -176,10 +175,6 @@ def java_errors() -> Iterator[None]:
             if match and error:
                 raise error(match[2]) from failure
         raise
-
-
-def _session_keys(spark: SparkSession) -> KeySource:
-    return endpoint_keys(spark.sparkContext.getConf().get("spark.hadoop.redoubt.endpoint"))
 
 
 def _local(path: str) -> LocalStorage:

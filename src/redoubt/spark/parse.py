@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from redoubt.keys.provider import KeySource
-from redoubt.spark import csv_exact, csv_infer, text_lines
+from redoubt.spark import csv_exact, csv_infer, json_lines, text_lines
 from redoubt.spark.csv_fast import FastCsv
 from redoubt.spark.lines import RangeReader, line_blocks
 from redoubt.spark.options import SourceFormat, TextOptions
@@ -68,8 +68,6 @@ def parser_for(schema: pa.Schema, options: TextOptions) -> Parser:
         case SourceFormat.CSV:
             return CsvParser(schema, options)
         case SourceFormat.JSON:
-            from redoubt.spark import json_lines
-
             return LineParser(json_lines.parse, schema, options)
         case SourceFormat.TEXT:
             return LineParser(text_lines.parse, schema, options)

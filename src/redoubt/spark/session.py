@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from redoubt.agent.client import endpoint_keys
 from redoubt.agent.endpoint import KeyEndpoint, Transport
 from redoubt.errors import SparkError
 from redoubt.keys.provider import KeySource
@@ -126,6 +127,15 @@ def stop(spark: SparkSession) -> None:
     ended = _jobs.pop(id(spark), None)
     if ended is not None:
         ended.close()
+
+
+def keys_of(spark: SparkSession) -> KeySource:
+    """Return the key source that the processes of *spark* use: its job's key endpoint.
+
+    Raises:
+        EndpointUnreachable: the session was made without :func:`session` or :meth:`Job.conf`.
+    """
+    return endpoint_keys(spark.sparkContext.getConf().get("spark.hadoop.redoubt.endpoint"))
 
 
 def register(spark: SparkSession) -> None:

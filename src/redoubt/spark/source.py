@@ -30,7 +30,7 @@ from redoubt.sealed.write import DatasetWrite, WriteMode, WriteTicket
 from redoubt.spark.options import MEDIA_TYPES, TextOptions
 from redoubt.spark.parse import infer_schema, parser_for
 from redoubt.spark.plan import Split, open_split, plan
-
+from redoubt.spark.render import renderer_for
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,8 +122,6 @@ class SealedWriter(DataSourceArrowWriter):
         context = TaskContext.get()
         assert context is not None
         name = f"part-{context.partitionId():05d}-{context.taskAttemptId()}.{self._options.format}.sealed"
-        from redoubt.spark.render import renderer_for
-
         renderer = renderer_for(_arrow_schema(self._schema), self._options)
         parts = self._ticket.open(keys=endpoint_keys())
         part = None

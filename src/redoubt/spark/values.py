@@ -30,6 +30,8 @@ _FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+
 _HEX_FLOAT: Final = re.compile(r"([+-]?)0[xX](?:([0-9a-fA-F]+)\.?|([0-9a-fA-F]*)\.([0-9a-fA-F]+))[pP][+-]?[0-9]+")
 _BLANKS: Final = "".join(map(chr, range(0x21)))
 _WIDE: Final = Context(prec=2000, Emin=-(10**15), Emax=10**15, rounding=ROUND_HALF_UP)
+#: Java's BigInteger cannot hold a larger power of ten.
+_MAX_DROPPED_DIGITS: Final = 646_456_992
 _BITS: Final = {pa.int8(): 8, pa.int16(): 16, pa.int32(): 32, pa.int64(): 64}
 
 
@@ -170,8 +172,9 @@ def to_decimal(text: str, precision: int, scale: int) -> Decimal | None:
     text = text.replace(",", "")
     if _DECIMAL.fullmatch(text) is None or not _basic_plane(text):
         raise ValueError
-    exponent = int(text.lower().partition("e")[2] or 0)
-    if not -(2**31) < exponent < 2**31:
+    mantissa, _, exponent = text.lower().partition("e")
+    dropped = len(mantissa.partition(".")[2]) - int(exponent or 0) - scale
+    if not -(2**31) < int(exponent or 0) < 2**31 or dropped > _MAX_DROPPED_DIGITS:
         raise ValueError
     try:
         value = Decimal(text, _WIDE)
@@ -218,23 +221,25 @@ def to_double(text: str) -> float:
 
 
 def to_float(text: str) -> float:
-    """Return the value of the nearest float: rounded once, from the decimal text, not by way of a double."""
+    """Return the value of the nearest float.
+
+    Raises:
+        ValueError: the text is no number.
+        OptionRefused: Java 17 rounds this text wrongly, by way of a double, and newer releases do not.
+    """
     double = to_double(text)
     with np.errstate(over="ignore"):
         single = np.float32(double)
-    if not np.isfinite(single) or single == double:
+    if not np.isfinite(single) or float(single) == double:
         return float(single)
-    other = np.nextafter(single, np.float32(np.inf if double > single else -np.inf))
+    other = np.nextafter(single, np.float32(np.inf if double > float(single) else -np.inf))
     if float(single) + float(other) != 2 * double:
         return float(single)
-    # The double lies exactly between two floats: its own rounding decides which of them the text is nearer to.
+    # The double lies exactly between two floats. If the text does too, all take the even one; else runtimes differ.
     text = text.strip(_BLANKS).rstrip("dDfF")
-    if not _FLOAT.fullmatch(text):
+    if not _FLOAT.fullmatch(text) or Decimal(text, _WIDE) == Decimal(double):
         return float(single)
-    exact, middle = Decimal(text, _WIDE), Decimal(double)
-    if exact == middle:
-        return float(single)
-    return float(max(single, other) if exact > middle else min(single, other))
+    raise OptionRefused("a float is written so closely to the middle of two that Java's releases read it differently")
 
 
 def to_boolean(text: str) -> bool:
