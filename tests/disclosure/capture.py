@@ -37,10 +37,13 @@ def unavailable() -> str | None:
 class Loopback:
     """A running capture of loopback into *pcap*. ``prefix`` starts a command line whose loopback is the captured one."""
 
-    def __init__(self, pcap: Path) -> None:
+    def __init__(self, pcap: Path, *, own_network: bool = True) -> None:
         self._holder: subprocess.Popen[bytes] | None = None
         self.prefix: list[str] = []
-        if subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode == 0:
+        if (
+            own_network
+            and subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode == 0
+        ):
             self._holder = subprocess.Popen(
                 ["unshare", "--net", "--", sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )

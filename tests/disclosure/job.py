@@ -193,7 +193,10 @@ def work(spark: SparkSession, frame: DataFrame, planted: dict[str, str], folder:
     frame.createOrReplaceTempView("people")
     spark.sql(f"select count(*) from people where note > '{planted['literal']}'").collect()
     frame.select("greeting").limit(1).show(truncate=False)
-    for failing in (lambda: frame.select(F.sum(F.col("suspect").cast("int"))).collect(), lambda: fail_fast(spark, folder)):
+    for failing in (
+        lambda: frame.select(F.sum(F.col("suspect").cast("int"))).collect(),
+        lambda: fail_fast(spark, folder),
+    ):
         with contextlib.suppress(PySparkException, Py4JJavaError):
             failing()
             raise AssertionError("an impossible cast succeeded")
@@ -213,8 +216,26 @@ def look_at_ui(spark: SparkSession, pages: Path) -> None:
     root = spark.sparkContext.uiWebUrl
     assert root is not None
     api = f"/api/v1/applications/{spark.sparkContext.applicationId}"
-    pending = ["/jobs/", "/stages/", "/storage/", "/environment/", "/executors/", "/SQL/", "/executors/threadDump/?executorId=driver"]
-    pending += [api + end for end in ("/environment", "/jobs", "/stages?details=true", "/storage/rdd", "/sql?details=true&length=1000", "/allexecutors")]
+    pending = [
+        "/jobs/",
+        "/stages/",
+        "/storage/",
+        "/environment/",
+        "/executors/",
+        "/SQL/",
+        "/executors/threadDump/?executorId=driver",
+    ]
+    pending += [
+        api + end
+        for end in (
+            "/environment",
+            "/jobs",
+            "/stages?details=true",
+            "/storage/rdd",
+            "/sql?details=true&length=1000",
+            "/allexecutors",
+        )
+    ]
     done: set[str] = set()
     pages.mkdir()
     while pending:
@@ -225,7 +246,9 @@ def look_at_ui(spark: SparkSession, pages: Path) -> None:
         with contextlib.suppress(OSError):
             body: bytes = urllib.request.urlopen(root + path, timeout=30).read()
             (pages / re.sub(r"\W+", "_", path)).write_bytes(body)
-            links = re.findall(rb'href="(?:https?://[^/"]+)?(/(?:jobs|stages|storage|SQL)/[^"?]*\?id=\d+(?:&amp;attempt=\d+)?)"', body)
+            links = re.findall(
+                rb'href="(?:https?://[^/"]+)?(/(?:jobs|stages|storage|SQL)/[^"?]*\?id=\d+(?:&amp;attempt=\d+)?)"', body
+            )
             pending += [link.decode().replace("&amp;", "&") for link in links]
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +75,15 @@ class Planted:
             suspect = self.suspect.value if number == ROWS // 2 else str(number)
             note = f"{secrets.token_hex(8)} {self.notes[kind].value}"
             rank = f"{self.rank.value}{ROWS - number:05}"
-            cells = (number, self.people[kind].value, note, self.amounts[kind].value, rank, suspect, self.greeting.value)
+            cells = (
+                number,
+                self.people[kind].value,
+                note,
+                self.amounts[kind].value,
+                rank,
+                suspect,
+                self.greeting.value,
+            )
             lines.append(",".join(map(str, cells)))
         return ("\n".join(lines) + "\n").encode()
 
@@ -85,20 +96,41 @@ def _words(name: str) -> tuple[Marker, ...]:
     return tuple(Marker.text(f"{name} {number}") for number in range(_WORDS))
 
 
+class Channel(StrEnum):
+    """Where a run may disclose something."""
+
+    STDOUT = "standard output"
+    LOG = "log"
+    UI = "user interface"
+    EVENT_LOG = "event log"
+    COMMAND_LINES = "command lines"
+    ENVIRONMENTS = "environments"
+    FILES = "files"
+    LOOPBACK = "loopback"
+
+
 @dataclass(frozen=True)
 class Run:
-    """What one run disclosed: channel → item (a file, a page, a stream) → its hits. Items without hits are listed."""
+    """What one run disclosed: channel → item (a file, a page, a stream) → its hits; items without hits are listed too.
+
+    ``listening`` are the addresses at which any of its processes accepted connections.
+    """
 
     planted: Planted
     keys: tuple[Marker, ...]
-    channels: dict[str, dict[str, frozenset[Hit]]]
+    channels: dict[Channel, dict[str, frozenset[Hit]]]
     listening: frozenset[str]
 
-    def found(self, channel: str) -> set[str]:
+    def found(self, channel: Channel) -> set[str]:
         """Return the names of the markers found on *channel*."""
         return {name for hits in self.channels[channel].values() for name in names(hits)}
 
-    def where(self, marker: Marker) -> set[str]:
+    def files(self, pattern: re.Pattern[str]) -> dict[str, set[str]]:
+        """Return the files whose name matches, with the names of the markers in each."""
+        files = self.channels[Channel.FILES]
+        return {name: names(hits) for name, hits in files.items() if pattern.search(name)}
+
+    def where(self, marker: Marker) -> set[Channel]:
         """Return the channels on which *marker* was found."""
         return {channel for channel in self.channels if marker.name in self.found(channel)}
 
@@ -157,7 +189,8 @@ def _run(mode: str, folder: Path, planted: Planted, keys: list[Marker], told: di
             (folder / "release").touch()
             status = job.wait(_TIMEOUT_SECONDS)
         finally:
-            job.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(job.pid, signal.SIGKILL)
     assert status == 0, (folder / "stderr").read_text(errors="replace")[-4000:]
     keys += _spark_keys(folder / "spark-secrets.json")
     searcher = Searcher([*planted.data, *planted.stated, *keys])
@@ -165,27 +198,28 @@ def _run(mode: str, folder: Path, planted: Planted, keys: list[Marker], told: di
         channel: {item: searcher.find(content) for item, content in items}
         for channel, items in _channels(folder, watch).items()
     }
-    if not loopback:
-        channels.pop("loopback")
     return Run(planted, tuple(keys), channels, frozenset(watch.listening))
 
 
-def _channels(folder: Path, watch: Watch) -> dict[str, Iterator[tuple[str, bytes]]]:
-    return {
-        "stdout": iter([("stdout", (folder / "stdout").read_bytes())]),
-        "stderr": iter([("stderr", (folder / "stderr").read_bytes())]),
-        "user interface": _files_in(folder / "ui"),
-        "event log": (found for place in sorted(folder.glob("events*")) for found in _files_in(place)),
-        "command lines": ((name, line) for line, name in watch.command_lines.items()),
-        "environments": ((name, block) for block, name in watch.environments.items()),
-        "files": _each_once(watch.files(), _files_in(folder / "scratch")),
-        "loopback": iter(tcp_streams((folder / "loopback.pcap").read_bytes()).items() if not unavailable() else []),
+def _channels(folder: Path, watch: Watch) -> dict[Channel, Iterable[tuple[str, bytes]]]:
+    found: dict[Channel, Iterable[tuple[str, bytes]]] = {
+        Channel.STDOUT: [("stdout", (folder / "stdout").read_bytes())],
+        Channel.LOG: [("stderr", (folder / "stderr").read_bytes())],
+        Channel.UI: _files_in(folder / "ui"),
+        Channel.EVENT_LOG: [item for place in sorted(folder.glob("events*")) for item in _files_in(place)],
+        Channel.COMMAND_LINES: _numbered(watch.command_lines),
+        Channel.ENVIRONMENTS: _numbered(watch.environments),
+        Channel.FILES: _each_once(watch.files(), _files_in(folder / "scratch")),
     }
+    if not unavailable():
+        found[Channel.LOOPBACK] = tcp_streams((folder / "loopback.pcap").read_bytes()).items()
+    return found
 
 
 def _environment(temporary: Path) -> dict[str, str]:
     """The environment of the job: this one's, with its own temporary folder and nothing of the test runner."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "XDG_RUNTIME", "SPARK"))}
+    foreign = ("PYTEST", "PYSPARK", "SPARK", "REDOUBT", "XDG_RUNTIME")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**kept, "TMPDIR": str(temporary), "PYSPARK_PYTHON": sys.executable}
 
 
@@ -201,6 +235,11 @@ def _files_in(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield str(path.relative_to(folder)), path.read_bytes()
+
+
+def _numbered(seen: dict[bytes, str]) -> Iterator[tuple[str, bytes]]:
+    for number, (content, name) in enumerate(seen.items()):
+        yield f"{number} {name}", content
 
 
 def _each_once(*sources: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
