@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.pandas.types import to_arrow_schema
-from redoubt.spark.parse import parser_for
 
 from redoubt.limits import CHUNK_PLAINTEXT_BYTES
 from redoubt.sealed.body import RUN_CHUNKS
 from redoubt.sealed.local import LocalFile
 from redoubt.spark.options import TextOptions
+from redoubt.spark.parse import parser_for
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,24 +1,29 @@
 """A capture of the loopback interface, and the byte streams in it.
 
 Where the system allows, the program under test gets a network namespace of its own: its loopback then carries nothing
-but its own traffic. ``tcpdump`` records whole packets; a capture that lost one is an error, not a result. Run as a
-program, this module is the process that holds the namespace.
+but its own traffic. ``tcpdump`` records whole packets; a capture that lost one is an error, not a result. What it has
+not read when it is ended it drops, so a last word is sent and waited for first. Run as a program, this module is the
+process that holds the namespace (``hold``) or that says the last word in it (``say WORD``).
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final, Self
 
+_TCPDUMP: Final = ("tcpdump", "-i", "lo", "-s", "0", "-B", "65536", "-U", "--immediate-mode")
+_LAST_WORD_SECONDS: Final = 30.0
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 0x1
 _ETHERNET: Final = 1
@@ -35,30 +40,35 @@ def unavailable() -> str | None:
 
 
 class Loopback:
-    """A running capture of loopback into *pcap*. ``prefix`` starts a command line whose loopback is the captured one."""
+    """A running capture of loopback into *pcap*. ``prefix`` begins command lines whose loopback is the captured one."""
 
     def __init__(self, pcap: Path, *, own_network: bool = True) -> None:
         self._holder: subprocess.Popen[bytes] | None = None
         self.prefix: list[str] = []
-        if (
-            own_network
-            and subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True).returncode == 0
-        ):
+        self._pcap = pcap
+        unshare = ["unshare", "--net", "--"]
+        if own_network and subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode == 0:
             self._holder = subprocess.Popen(
-                ["unshare", "--net", "--", sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                [*unshare, sys.executable, __file__, "hold"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
             _wait_for(self._holder.stdout, b"ready")
             self.prefix = ["nsenter", f"--net=/proc/{self._holder.pid}/ns/net", "--"]
         self._tcpdump = subprocess.Popen(
-            [*self.prefix, "tcpdump", "-i", "lo", "-s", "0", "-B", "65536", "-U", "-w", str(pcap), "tcp"],
+            [*self.prefix, *_TCPDUMP, "-w", str(pcap), "tcp"],
             stderr=subprocess.PIPE,
             env={**os.environ, "LC_ALL": "C"},
         )
         _wait_for(self._tcpdump.stderr, b"listening on")
 
     def stop(self) -> None:
-        """End the capture; AssertionError if packets were lost."""
+        """End the capture when all that was sent so far is recorded; AssertionError if packets were lost."""
         if self._tcpdump.poll() is None:
+            word = secrets.token_hex(32)
+            subprocess.run([*self.prefix, sys.executable, __file__, "say", word], check=True)
+            end = time.monotonic() + _LAST_WORD_SECONDS
+            while word.encode() not in self._pcap.read_bytes():
+                assert time.monotonic() < end, "the last word was not recorded"
+                time.sleep(0.05)
             self._tcpdump.send_signal(signal.SIGINT)
             _, report = self._tcpdump.communicate(timeout=30)
             assert b"\n0 packets dropped by kernel" in report, report.decode()
@@ -161,6 +171,14 @@ def _tcp_packets(pcap: bytes) -> Iterator[tuple[bytes, int, bytes, int, int, boo
         )
 
 
+def _say(word: bytes) -> None:
+    """Send *word* over the loopback interface."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        client.sendall(word)
+        with server.accept()[0] as connection:
+            connection.recv(len(word), socket.MSG_WAITALL)
+
+
 def _hold_namespace() -> None:
     """Bring the namespace's loopback up and keep it until standard input ends."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
@@ -170,4 +188,7 @@ def _hold_namespace() -> None:
 
 
 if __name__ == "__main__":
-    _hold_namespace()
+    if sys.argv[1] == "say":
+        _say(sys.argv[2].encode())
+    else:
+        _hold_namespace()

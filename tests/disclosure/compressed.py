@@ -2,7 +2,8 @@
 
 Spill files, shuffle files, event logs and streams hold compressed pieces at unknown offsets, one behind the other and
 often cut off. So every offset at which the magic number of a format stands is tried, output before a fault counts, and
-what comes out is looked through again. Formats without a magic number (raw Snappy, an LZ4 block) are tried on the whole.
+what comes out is looked through again. Formats without a magic number (raw Snappy, an LZ4 block) are tried on the
+whole.
 """
 
 from __future__ import annotations

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import html
 import json
 import re
-import shutil
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ import pandas as pd
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F  # noqa: N812  (as the PySpark documentation does)
+from pyspark.sql.pandas.functions import pandas_udf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -44,6 +45,8 @@ appender.console.layout.pattern = %d %p %c: %m%n%ex
 logger.gateway.name = org.apache.spark.api.python.PythonGatewayServer
 logger.gateway.level = info
 """
+#: Links of the UI to the page of one job, stage, query or stored block; not those that sort tables anew.
+DETAILS = re.compile(rb'href="(?:https?://[^/"]+)?(/(?:jobs|stages|storage|SQL)/[^"?]*[?]id=\d+(?:&amp;attempt=\d+)?)"')
 MALFORMED_SCHEMA = "id int, amount int"
 #: Python's spills to disk are removed when their last row is out; the watch needs a moment to see them.
 _LINGER_SECONDS = 0.3
@@ -53,6 +56,7 @@ def main(mode: str, folder: Path) -> None:
     planted: dict[str, str] = json.load(sys.stdin)
     spark = session(mode, folder, planted)
     if mode == "control":
+        (folder / "refusal").write_text(refusal(spark))
         more_event_logs(spark, folder)
     frame = read(spark, mode, folder)
     work(spark, frame, planted, folder)
@@ -100,7 +104,19 @@ def session(mode: str, folder: Path, planted: dict[str, str]) -> SparkSession:
         "spark.naive": base64.b64encode(bytes.fromhex(planted["key"])).decode(),
         "spark.executorEnv.NAIVE": planted["key"],
     }
-    return SparkSession.builder.appName("disclosure").config(map=conf).getOrCreate()
+    return SparkSession.builder.appName("disclosure").config(map=dict(conf)).getOrCreate()
+
+
+def refusal(spark: SparkSession) -> str:
+    """Return what Redoubt says about a session that knows nothing of it."""
+    from redoubt.errors import RedoubtError
+    from redoubt.spark.assertions import assert_loaded
+
+    try:
+        assert_loaded(spark)
+    except RedoubtError as error:
+        return error.code
+    return ""
 
 
 def more_event_logs(spark: SparkSession, folder: Path) -> None:
@@ -148,7 +164,7 @@ def work(spark: SparkSession, frame: DataFrame, planted: dict[str, str], folder:
         return texts.str[::-1]
 
     plain_udf = F.udf(turn, "string")
-    arrow_udf: Callable[..., Any] = F.pandas_udf(turn_all, "string")  # type: ignore[call-overload]
+    arrow_udf: Callable[..., Any] = pandas_udf(turn_all, "string")  # type: ignore[call-overload]
 
     # Python functions, there and back; sorts, joins and aggregations through spills and shuffle files.
     turned = frame.withColumn("nosrep", plain_udf("person")).withColumn("eton", arrow_udf("note"))
@@ -165,7 +181,7 @@ def work(spark: SparkSession, frame: DataFrame, planted: dict[str, str], folder:
     pairs.persist(StorageLevel.DISK_ONLY).count()
 
     # Python's own spills.
-    def linger(rows: Iterator[Any]) -> Iterator[Any]:
+    def linger(rows: Iterable[Any]) -> Iterable[Any]:
         for number, row in enumerate(rows):
             if number == 0:
                 time.sleep(_LINGER_SECONDS)
@@ -193,22 +209,21 @@ def work(spark: SparkSession, frame: DataFrame, planted: dict[str, str], folder:
     frame.createOrReplaceTempView("people")
     spark.sql(f"select count(*) from people where note > '{planted['literal']}'").collect()
     frame.select("greeting").limit(1).show(truncate=False)
-    for failing in (
-        lambda: frame.select(F.sum(F.col("suspect").cast("int"))).collect(),
-        lambda: fail_fast(spark, folder),
-    ):
-        with contextlib.suppress(PySparkException, Py4JJavaError):
-            failing()
-            raise AssertionError("an impossible cast succeeded")
+    must_fail(lambda: frame.select(F.sum(F.col("suspect").cast("int"))).collect())
+    must_fail(lambda: read_malformed(spark, folder).collect())
 
 
-def fail_fast(spark: SparkSession, folder: Path) -> None:
-    options = {"mode": "FAILFAST", "header": "true"}
-    if (folder / "malformed-sealed").exists():
-        reader = spark.read.format("sealed").options(format="csv", **options)
-        reader.schema(MALFORMED_SCHEMA).load(str(folder / "malformed-sealed")).collect()
-    else:
-        spark.read.options(**options).schema(MALFORMED_SCHEMA).csv(str(folder / "malformed")).collect()
+def must_fail(action: Callable[[], object]) -> None:
+    with contextlib.suppress(PySparkException, Py4JJavaError):
+        action()
+        raise AssertionError("the impossible succeeded")
+
+
+def read_malformed(spark: SparkSession, folder: Path) -> DataFrame:
+    reader = spark.read.options(mode="FAILFAST", header="true").schema(MALFORMED_SCHEMA)
+    if (folder / "malformed").exists():
+        return reader.csv(str(folder / "malformed"))
+    return reader.format("sealed").options(format="csv").load(str(folder / "malformed-sealed"))
 
 
 def look_at_ui(spark: SparkSession, pages: Path) -> None:
@@ -216,26 +231,9 @@ def look_at_ui(spark: SparkSession, pages: Path) -> None:
     root = spark.sparkContext.uiWebUrl
     assert root is not None
     api = f"/api/v1/applications/{spark.sparkContext.applicationId}"
-    pending = [
-        "/jobs/",
-        "/stages/",
-        "/storage/",
-        "/environment/",
-        "/executors/",
-        "/SQL/",
-        "/executors/threadDump/?executorId=driver",
-    ]
-    pending += [
-        api + end
-        for end in (
-            "/environment",
-            "/jobs",
-            "/stages?details=true",
-            "/storage/rdd",
-            "/sql?details=true&length=1000",
-            "/allexecutors",
-        )
-    ]
+    answers = ("environment", "jobs", "stages?details=true", "storage/rdd", "sql?details=true&length=999", "executors")
+    views = ("jobs", "stages", "storage", "environment", "executors", "SQL", "executors/threadDump")
+    pending = [*(f"/{view}/?executorId=driver" for view in views), *(f"{api}/{answer}" for answer in answers)]
     done: set[str] = set()
     pages.mkdir()
     while pending:
@@ -246,10 +244,7 @@ def look_at_ui(spark: SparkSession, pages: Path) -> None:
         with contextlib.suppress(OSError):
             body: bytes = urllib.request.urlopen(root + path, timeout=30).read()
             (pages / re.sub(r"\W+", "_", path)).write_bytes(body)
-            links = re.findall(
-                rb'href="(?:https?://[^/"]+)?(/(?:jobs|stages|storage|SQL)/[^"?]*\?id=\d+(?:&amp;attempt=\d+)?)"', body
-            )
-            pending += [link.decode().replace("&amp;", "&") for link in links]
+            pending += [html.unescape(link.decode()) for link in DETAILS.findall(body)]
 
 
 def tell_secrets(spark: SparkSession, place: Path) -> None:
@@ -266,8 +261,8 @@ def tell_secrets(spark: SparkSession, place: Path) -> None:
 
 
 def security_manager(spark: SparkSession) -> Any:
-    """Return Spark's SecurityManager, by a method handle: Py4J cannot list SparkEnv's methods, whose types are shaded."""
-    java = spark._jvm.java  # type: ignore[union-attr]
+    """Return Spark's SecurityManager, by a method handle: Py4J would list SparkEnv's methods, not all of which load."""
+    java: Any = spark._jvm.java  # type: ignore[union-attr]
     kinds = [java.lang.Class.forName(f"org.apache.spark.{name}") for name in ("SparkEnv", "SecurityManager")]
     getter = java.lang.invoke.MethodHandles.publicLookup().findVirtual(
         kinds[0], "securityManager", java.lang.invoke.MethodType.methodType(kinds[1])
@@ -278,5 +273,4 @@ def security_manager(spark: SparkSession) -> Any:
 
 
 if __name__ == "__main__":
-    shutil.rmtree(Path(sys.argv[2]) / "scratch" / "out", ignore_errors=True)
     main(sys.argv[1], Path(sys.argv[2]))

@@ -1,9 +1,9 @@
 """High-entropy needles and the search for them: in every encoding they may take, all at once, in any bytes.
 
-A :class:`Marker` is a value planted in the data, or a key. A :class:`Searcher` answers which markers some bytes disclose,
-and how: as they are, as UTF-16, base64 (at each of its three alignments, both alphabets) or hex, and the same again in
-whatever those bytes decompress to (:mod:`tests.disclosure.compressed`). Needles are long and random: a hit is never
-chance.
+A :class:`Marker` is a value planted in the data, or a key. A :class:`Searcher` answers which markers some bytes
+disclose, and how: as they are, as UTF-16, base64 (at each of its three alignments, both alphabets) or hex, and the same
+again in whatever those bytes decompress to (:mod:`tests.disclosure.compressed`). Needles are long and random: a hit is
+never chance.
 """
 
 from __future__ import annotations

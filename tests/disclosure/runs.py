@@ -113,13 +113,15 @@ class Channel(StrEnum):
 class Run:
     """What one run disclosed: channel → item (a file, a page, a stream) → its hits; items without hits are listed too.
 
-    ``listening`` are the addresses at which any of its processes accepted connections.
+    ``listening`` are the addresses at which any of its processes accepted connections; ``refusal`` is the code with
+    which Redoubt refused the session, if it did.
     """
 
     planted: Planted
     keys: tuple[Marker, ...]
     channels: dict[Channel, dict[str, frozenset[Hit]]]
     listening: frozenset[str]
+    refusal: str
 
     def found(self, channel: Channel) -> set[str]:
         """Return the names of the markers found on *channel*."""
@@ -198,7 +200,7 @@ def _run(mode: str, folder: Path, planted: Planted, keys: list[Marker], told: di
         channel: {item: searcher.find(content) for item, content in items}
         for channel, items in _channels(folder, watch).items()
     }
-    return Run(planted, tuple(keys), channels, frozenset(watch.listening))
+    return Run(planted, tuple(keys), channels, frozenset(watch.listening), _text(folder / "refusal"))
 
 
 def _channels(folder: Path, watch: Watch) -> dict[Channel, Iterable[tuple[str, bytes]]]:
@@ -235,6 +237,10 @@ def _files_in(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield str(path.relative_to(folder)), path.read_bytes()
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def _numbered(seen: dict[bytes, str]) -> Iterator[tuple[str, bytes]]:

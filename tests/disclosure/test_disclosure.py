@@ -2,8 +2,8 @@
 
 High-entropy markers stand in data cells, in SQL, and as every key. Two runs of one program are watched: a control run
 with security off, in which each channel must show them (else the search would prove nothing), and a secured run, in
-which none may. What Spark shows by its nature is a closed list (:data:`STATED`), compared by equality, so that neither a
-new disclosure nor a stale statement passes.
+which none may. What Spark shows by its nature is a closed list (:data:`STATED`), compared by equality, so that neither
+a new disclosure nor a stale statement passes.
 """
 
 from __future__ import annotations
@@ -155,3 +155,8 @@ def test_the_event_log_cannot_be_turned_on(workspace: Workspace) -> None:
 
 def test_the_user_interface_is_off_unless_asked_for(spark: SparkSession) -> None:
     assert spark.sparkContext.uiWebUrl is None
+
+
+def test_redoubt_refuses_a_session_without_its_parts(control: Run, secured: Run) -> None:
+    assert control.refusal == "spark.jar"
+    assert secured.refusal == ""

@@ -1,7 +1,7 @@
 """The schema of CSV files as Spark 4.3 infers it: names from the first line, types from every value.
 
 Types move up as Spark's do: int, long, decimal (integers that no long holds), double, date, timestamp, boolean, string.
-Like Spark's, the result depends on the order of dates and timestamps in a column; Spark's also on its partitions.
+A column of dates and timestamps is one of timestamps, or of strings if the patterns given do not allow that.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Inferred:
     precision: int = 0
 
 
+#: Date patterns whose text Spark's default timestamp parser reads too.
+_LENIENT_DATES: Final = {"yyyy-MM-dd", "yyyy-M-d", "yyyy-M-dd", "yyyy-MM-d", "yyyy-MM", "yyyy-M", "yyyy"}
 _NULL: Final = Inferred(Kind.NULL)
 _STRING: Final = Inferred(Kind.STRING)
 _DOUBLE: Final = Inferred(Kind.DOUBLE)
@@ -139,6 +141,7 @@ class _Guess:
         self._offset = session_offset(options.time_zone)
         self._date = compile_pattern(options.date_format or "yyyy-MM-dd")
         self._plain_date = options.date_format in {None, "yyyy-MM-dd"}
+        self._dates_are_timestamps = options.timestamp_format is None and self._date.text in _LENIENT_DATES
         self._timestamp = compile_pattern(options.timestamp_format) if options.timestamp_format is not None else None
 
     def merge(self, types: list[Inferred], rows: list[list[str]]) -> list[Inferred]:
@@ -159,7 +162,7 @@ class _Guess:
         if quick is not None:
             return quick
         for text in texts:
-            so_far = _common(so_far, self._value(so_far, text))
+            so_far = self._common(so_far, self._value(so_far, text))
             if so_far.kind is Kind.STRING:
                 break
         return so_far
@@ -204,6 +207,23 @@ class _Guess:
                     continue
         return _STRING
 
+    def _common(self, one: Inferred, two: Inferred) -> Inferred:
+        """Return the narrowest type that holds both, by Spark's rules for CSV."""
+        if one == two or two.kind is Kind.NULL:
+            return one
+        if one.kind is Kind.NULL:
+            return two
+        kinds = {one.kind, two.kind}
+        if kinds <= {Kind.INT, Kind.LONG}:
+            return Inferred(Kind.LONG)
+        if kinds <= {Kind.INT, Kind.LONG, Kind.DECIMAL}:
+            return Inferred(Kind.DECIMAL, max(_digits(one), _digits(two)))
+        if kinds <= {Kind.INT, Kind.LONG, Kind.DECIMAL, Kind.DOUBLE}:
+            return _DOUBLE
+        if kinds == {Kind.DATE, Kind.TIMESTAMP} and self._dates_are_timestamps:
+            return Inferred(Kind.TIMESTAMP)
+        return _STRING
+
     @staticmethod
     def _integer(text: str) -> Inferred:
         to_integer(text, 32)
@@ -241,22 +261,6 @@ class _Guess:
     def _boolean(text: str) -> Inferred:
         to_boolean(text)
         return Inferred(Kind.BOOLEAN)
-
-
-def _common(one: Inferred, two: Inferred) -> Inferred:
-    """Return the narrowest type that holds both, by Spark's rules for CSV."""
-    if one == two or two.kind is Kind.NULL:
-        return one
-    if one.kind is Kind.NULL:
-        return two
-    kinds = {one.kind, two.kind}
-    if kinds <= {Kind.INT, Kind.LONG}:
-        return Inferred(Kind.LONG)
-    if kinds <= {Kind.INT, Kind.LONG, Kind.DECIMAL}:
-        return Inferred(Kind.DECIMAL, max(_digits(one), _digits(two)))
-    if kinds <= {Kind.INT, Kind.LONG, Kind.DECIMAL, Kind.DOUBLE}:
-        return _DOUBLE
-    return _STRING
 
 
 def _digits(inferred: Inferred) -> int:

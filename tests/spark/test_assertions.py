@@ -1,0 +1,48 @@
+"""A session without one of Redoubt's parts is refused at its start, not found out by its plaintext (H15)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from redoubt.errors import JarMissing, SparkError
+from redoubt.spark import assertions
+from redoubt.spark.assertions import assert_loaded
+
+pytestmark = pytest.mark.spark
+
+
+def test_the_session_of_redoubt_is_whole(spark: SparkSession) -> None:
+    assert_loaded(spark)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("parquet.crypto.factory.class", "org.apache.parquet.crypto.keytools.PropertiesDrivenCryptoFactory"),
+        ("parquet.crypto.factory.class", ""),
+        ("parquet.encryption.kms.client.class", "org.example.Kms"),
+        ("spark.sql.parquet.output.committer.class", "org.apache.parquet.hadoop.ParquetOutputCommitter"),
+        ("io.compression.codecs", "org.apache.hadoop.io.compress.GzipCodec"),
+    ],
+)
+def test_a_part_configured_away_is_missed(spark: SparkSession, setting: str, value: str) -> None:
+    other = spark.newSession()
+    other.conf.set(setting, value)
+    with pytest.raises(SparkError, match=setting.replace(".", r"\.")):
+        assert_loaded(other)
+
+
+def test_an_unregistered_data_source_is_missed(spark: SparkSession) -> None:
+    with pytest.raises(SparkError, match="Data Source `sealed`"):
+        assert_loaded(spark.newSession())
+
+
+def test_another_installations_jar_is_noticed(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assertions, "jar_path", lambda: tmp_path / "redoubt-jvm.jar")
+    with pytest.raises(JarMissing, match="comes from"):
+        assert_loaded(spark)
