@@ -71,7 +71,7 @@ def _inflate(content: bytes, start: int, window_bits: int) -> tuple[int, bytes]:
     with contextlib.suppress(zlib.error):
         while position < len(content) and not stream.eof and len(output) < MAX_OUTPUT:
             output += stream.decompress(content[position : position + _PIECE])
-            position += _PIECE
+            position = min(position + _PIECE, len(content))
         return position - start - len(stream.unused_data), bytes(output)
     return 0, bytes(output)
 
@@ -105,7 +105,7 @@ def _fed(stream: object, fault: type[Exception], content: bytes, start: int) -> 
     with contextlib.suppress(fault, EOFError):
         while position < len(content) and len(output) < MAX_OUTPUT:
             output += stream.decompress(content[position : position + _PIECE])  # type: ignore[attr-defined]
-            position += _PIECE
+            position = min(position + _PIECE, len(content))
             if stream.eof:  # type: ignore[attr-defined]
                 return position - start - len(stream.unused_data or b""), bytes(output)  # type: ignore[attr-defined]
     return 0, bytes(output)

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Self
 
-_FILES_SECONDS: Final = 0.01
-#: Reading every process's open files is slower; one round in so many does it.
-_PROCESS_ROUNDS: Final = 5
+_FILES_SECONDS: Final = 0.02
+#: Reading processes and their open files costs more and has less haste: one round in so many does it.
+_PROCESS_ROUNDS: Final = 10
 _TCP_LISTEN: Final = "0A"
 
 
@@ -34,11 +34,10 @@ class Watch:
         self.listening: set[str] = set()
         self._session = session
         self._folder = folder
-        self._channels = f"{folder.parent}/"  # logs and event logs lie beside the folder and are looked at as such
         self._collection = collection
         self._names: dict[Path, str] = {}
         self._inodes: set[int] = set()
-        self._open_sizes: dict[int, int] = {}
+        self._open_files: set[tuple[int, int, int]] = set()
         self._faults: list[BaseException] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -93,17 +92,22 @@ class Watch:
     def _copy_open_files(self, process: Path) -> None:
         for link in (process / "fd").iterdir():
             with contextlib.suppress(OSError):
-                status = link.stat()
                 target = str(link.readlink())
-                known = status.st_ino in self._inodes or target.startswith(self._channels)
-                if known or not stat.S_ISREG(status.st_mode) or not _is_written(link):
+                if not target.startswith("/") or target.startswith(("/dev/", "/proc/")) or self._is_beside(target):
                     continue
-                if self._open_sizes.get(status.st_ino) == status.st_size:
+                status = link.stat()
+                known = (status.st_dev, status.st_ino, status.st_size)
+                if status.st_ino in self._inodes or known in self._open_files:
                     continue
-                self._open_sizes[status.st_ino] = status.st_size
-                kept = self._collection / f"open-{status.st_ino}"
-                shutil.copyfile(link, kept)
-                self._names[kept] = f"open: {target}"
+                self._open_files.add(known)
+                if stat.S_ISREG(status.st_mode) and _is_written(link):
+                    kept = self._collection / str(len(self._names))
+                    shutil.copyfile(link, kept)
+                    self._names[kept] = f"open: {target}"
+
+    def _is_beside(self, target: str) -> bool:
+        """Logs and event logs lie beside the folder, and are looked at as what they are."""
+        return target.startswith(f"{self._folder.parent}/") and not target.startswith(f"{self._folder}/")
 
     # --- processes ----------------------------------------------------------------------------------------------------
     def _read_processes(self) -> None:

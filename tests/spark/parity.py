@@ -16,7 +16,7 @@ from pyspark.sql.functions import col
 from redoubt.spark.options import TextOptions
 
 #: What a reader gave: rows, or the fact that it failed.
-Outcome = pa.Table | str
+Outcome: TypeAlias = "pa.Table | str"
 FAILED = "failed"
 
 
@@ -175,7 +175,7 @@ def differences(
     cases: Sequence[Case], expected: Sequence[Outcome], read: Callable[[Case], Outcome | None]
 ) -> tuple[list[str], int]:
     """Return a line for each case that *read* answers differently, and how many it refused (None)."""
-    wrong = []
+    wrong: list[str] = []
     refused = 0
     for item, want in zip(cases, expected, strict=True):
         got = read(item)

@@ -112,6 +112,8 @@ def session(
         user = {"spark.master": master or (conf or {}).get("spark.master", "local[*]"), **(conf or {})}
         if user["spark.master"].startswith("local"):
             user = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", **user}
+            # A UI that the user turns on listens there; Spark knows no setting for it and would take every interface.
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         spark = SparkSession.builder.appName(name).config(map=dict(new.conf(user))).getOrCreate()
         register(spark)
     except BaseException:
