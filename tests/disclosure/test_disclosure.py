@@ -21,7 +21,8 @@ import redoubt.spark
 from redoubt.errors import OptionRefused
 from redoubt.keys.workspace import Workspace
 
-pytestmark = pytest.mark.spark
+# Not yet seen green as a whole on a quiet machine: `make soak` until it is (see the closing note of session 1).
+pytestmark = [pytest.mark.spark, pytest.mark.soak]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 #: The files of a run by what writes them; each kind must exist, or its absence of markers means nothing.

@@ -68,7 +68,8 @@ _NESTED = """select named_struct('x', 1, 'y', cast(null as int)) st, array(1, nu
     map('a', array(map('b', named_struct('c', date'2020-01-01')))) deep, cast('NaN' as float) nan,
     named_struct('t', timestamp'2020-01-01 00:00:00') ts"""
 
-pytestmark = pytest.mark.spark
+# Not yet seen green as a whole on a quiet machine: `make soak` until it is (see the closing note of session 1).
+pytestmark = [pytest.mark.spark, pytest.mark.soak]
 
 
 def _differences(df: DataFrame, kind: str, folder: Path, options: dict[str, str]) -> str | None:

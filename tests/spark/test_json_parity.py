@@ -63,7 +63,8 @@ _INFERRED = [
     *('{"a":{"z":1,"b":[[]]}}\n{"a":{"b":[[true]]}}', 'null\n{"a":1}', '{"a":1}\n5', '{"é":1,"Z":1,"a":1}'),
 ]
 
-pytestmark = pytest.mark.spark
+# Not yet seen green as a whole on a quiet machine: `make soak` until it is (see the closing note of session 1).
+pytestmark = [pytest.mark.spark, pytest.mark.soak]
 
 
 def _options(**options: str) -> TextOptions:

@@ -18,7 +18,7 @@ from redoubt.workloads.tpch.tables import Tables, load_plain
 @pytest.mark.spark
 @pytest.mark.parametrize("name", TABLES)
 def test_schema_is_that_of_the_parquet_files(spark: SparkSession, tpch_plain: Dataset, name: str) -> None:
-    inferred = spark.read.parquet(str(tpch_plain.table_directory(name))).schema
+    inferred = spark.read.option("redoubt.plaintext", "allow").parquet(str(tpch_plain.table_directory(name))).schema
     # Not only equal to what Spark reads: the files' own types, which reading with a schema would hide.
     assert inferred == TABLES[name].struct_type()
     assert StructType.fromDDL(TABLES[name].ddl()) == inferred
