@@ -22,7 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final, Self
 
-_TCPDUMP: Final = ("tcpdump", "-i", "lo", "-s", "0", "-B", "65536", "-U", "--immediate-mode")
+_WITH_PARENT: Final = ("setpriv", "--pdeathsig", "KILL", "--")
+_TCPDUMP: Final = (*_WITH_PARENT, "tcpdump", "-i", "lo", "-s", "0", "-B", "65536", "-U", "--immediate-mode")
 _LAST_WORD_SECONDS: Final = 30.0
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 0x1

@@ -37,7 +37,7 @@ from redoubt.sealed.write import DatasetWrite, WriteMode
 
 JOB: Final = Path(__file__).with_name("job.py")
 ROWS: Final = 6000
-_TIMEOUT_SECONDS: Final = 240.0
+_TIMEOUT_SECONDS: Final = 400.0  # on an idle machine it takes a tenth
 _WORDS: Final = 4
 
 
@@ -193,7 +193,7 @@ def _run(mode: str, folder: Path, planted: Planted, keys: list[Marker], told: di
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(job.pid, signal.SIGKILL)
-    assert status == 0, (folder / "stderr").read_text(errors="replace")[-4000:]
+    assert status == 0, _failure(folder)
     keys += _spark_keys(folder / "spark-secrets.json")
     searcher = Searcher([*planted.data, *planted.stated, *keys])
     channels = {
@@ -229,8 +229,14 @@ def _wait_for(job: subprocess.Popen[bytes], folder: Path) -> None:
     end = time.monotonic() + _TIMEOUT_SECONDS
     while not (folder / "held").exists():
         if job.poll() is not None or time.monotonic() > end:
-            raise AssertionError((folder / "stderr").read_text(errors="replace")[-6000:])
+            raise AssertionError(_failure(folder))
         time.sleep(0.05)
+
+
+def _failure(folder: Path) -> str:
+    """Return what the program ended with, or at least its last words."""
+    said = (folder / "stderr").read_text(errors="replace")
+    return said[max(said.rfind("\nTraceback"), 0) :][:6000] if "\nTraceback" in said else said[-6000:]
 
 
 def _files_in(folder: Path) -> Iterator[tuple[str, bytes]]:

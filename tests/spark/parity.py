@@ -114,6 +114,12 @@ def _plain_column(array: pa.Array) -> list[object]:
         return list(array.view(pa.int32()).to_pylist())
     if pa.types.is_timestamp(kind):
         return list(array.view(pa.int64()).to_pylist())
+    if pa.types.is_string(kind):
+        # Spark's text reader keeps bytes that are no UTF-8.
+        return [
+            None if value is None else value.decode(errors="backslashreplace")
+            for value in array.view(pa.binary()).to_pylist()
+        ]
     if pa.types.is_floating(kind):
         return [None if value is None else repr(value) for value in array.to_pylist()]
     if pa.types.is_struct(kind):

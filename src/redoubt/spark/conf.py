@@ -72,6 +72,12 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
         ),
         Setting("spark.sql.files.ignoreCorruptFiles", "false", sealed, "tampering is an error, never missing rows"),
         Setting("spark.sql.files.ignoreMissingFiles", "false", sealed, "a removed part is an error"),
+        Setting(
+            "spark.executor.killOnFatalError.depth",
+            "0",
+            sealed,
+            "parquet-java allocates what a module's unauthenticated length says: the task fails, not the executor",
+        ),
         Setting("spark.authenticate", "true", wire, "every RPC peer knows the application secret"),
         Setting("spark.network.crypto.enabled", "true", wire, "RPC and shuffle are encrypted"),
         Setting("spark.network.crypto.cipher", "AES/GCM/NoPadding", wire, "the default, CTR, is not authenticated"),

@@ -13,6 +13,7 @@ from redoubt.spark.options import TextOptions
 
 _BOM: Final = b"\xef\xbb\xbf"
 _LINE_END: Final = re.compile("\r\n|\r|\n")
+_LINE_END_BYTES: Final = re.compile(rb"\r\n|\r|\n")
 
 
 def strip_bom(first_block: bytes) -> bytes:
@@ -58,6 +59,8 @@ codecs.register_error(_JVM_ERRORS, _replace_as_jvm)
 def parse(block: bytes, *, schema: pa.Schema, options: TextOptions) -> pa.RecordBatch:
     """Return one row a line of *block*, a block of whole lines without the file's byte order mark.
 
+    As in Spark, the bytes of a line are taken as they are, well-formed UTF-8 or not.
+
     Raises:
         OptionRefused: the schema is not one string column, or an option has no meaning for text.
     """
@@ -65,8 +68,13 @@ def parse(block: bytes, *, schema: pa.Schema, options: TextOptions) -> pa.Record
         raise OptionRefused("the text format reads exactly one column of strings")
     if options.multi_line:
         raise OptionRefused("multiLine has no meaning for text; wholetext is not supported")
-    lines = split_lines(decode(block), options.line_separator)
-    return pa.RecordBatch.from_arrays([pa.array(lines, pa.string())], schema=schema)
+    if options.line_separator is not None:
+        lines = block.split(options.line_separator.encode())
+    else:
+        lines = _LINE_END_BYTES.split(block) if b"\r" in block else block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return pa.RecordBatch.from_arrays([pa.array(lines, pa.binary()).view(pa.string())], schema=schema)
 
 
 def infer() -> pa.Schema:

@@ -230,9 +230,9 @@ def to_float(text: str) -> float:
     double = to_double(text)
     with np.errstate(over="ignore"):
         single = np.float32(double)
+        other = np.nextafter(single, np.float32(np.inf if double > float(single) else -np.inf))
     if not np.isfinite(single) or float(single) == double:
         return float(single)
-    other = np.nextafter(single, np.float32(np.inf if double > float(single) else -np.inf))
     if float(single) + float(other) != 2 * double:
         return float(single)
     # The double lies exactly between two floats. If the text does too, all take the even one; else runtimes differ.
