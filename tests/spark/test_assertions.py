@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
 from redoubt.errors import JarMissing, SparkError
+from redoubt.keys.workspace import Workspace
 from redoubt.spark import assertions
 from redoubt.spark.assertions import assert_loaded
 
@@ -33,6 +36,23 @@ def test_a_part_configured_away_is_missed(spark: SparkSession, setting: str, val
     other.conf.set(setting, value)
     with pytest.raises(SparkError, match=setting.replace(".", r"\.")):
         assert_loaded(other)
+
+
+def test_a_session_that_lacks_a_part_is_not_handed_out(workspace: Workspace) -> None:
+    """In a process of its own, because a process has one JVM: the jar that the JVM loads is not this installation's."""
+    program = """
+import sys
+from pathlib import Path
+import redoubt.spark.assertions as assertions
+from redoubt.spark import session
+assertions.jar_path = lambda: Path("another.jar")
+session("lacks", workspace=sys.argv[1], master="local[1]")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(workspace.folder)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 1
+    assert "JarMissing" in ended.stderr
 
 
 def test_an_unregistered_data_source_is_missed(spark: SparkSession) -> None:

@@ -160,18 +160,16 @@ def derive(*, data_key: bytes, salt: bytes, context: bytes) -> tuple[bytes, byte
     return okm[:32], okm[32 : 32 + GCM_NONCE_BYTES], okm[32 + GCM_NONCE_BYTES :]
 
 
-class _TurnBuffers:
-    """Two buffers in turn: one can still be written out by another thread while the other one is filled."""
+class _ReusedBuffer:
+    """One buffer that grows as needed: fresh memory for every block would cost more than its encryption."""
 
     def __init__(self) -> None:
-        self._buffers = (bytearray(), bytearray())
+        self._buffer = bytearray()
 
-    def next(self, size: int) -> bytearray:
-        last, free = self._buffers
-        if len(free) < size:
-            free = bytearray(size)
-        self._buffers = (free, last)
-        return free
+    def of(self, size: int) -> bytearray:
+        if len(self._buffer) < size:
+            self._buffer = bytearray(size)
+        return self._buffer
 
 
 class BodyEncryptor:
@@ -179,13 +177,13 @@ class BodyEncryptor:
 
     def __init__(self, *, data_key: bytes, context: bytes) -> None:
         self._inner = Cobblestone256Encryptor(data_key, context)
-        self._buffers = _TurnBuffers()
+        self._buffer = _ReusedBuffer()
 
     def update(self, data: bytes | bytearray | memoryview) -> memoryview:
-        """Encrypt *data*; the view returned is valid until the next call but one."""
+        """Encrypt *data*; the view returned is valid until the next call."""
         # cryptography asks for room for the input, one more chunk and the prefix.
         tags = (len(data) // CHUNK_PLAINTEXT_BYTES + 2) * CHUNK_TAG_BYTES
-        out = self._buffers.next(len(data) + tags + CHUNK_PLAINTEXT_BYTES + BODY_PREFIX_BYTES)
+        out = self._buffer.of(len(data) + tags + CHUNK_PLAINTEXT_BYTES + BODY_PREFIX_BYTES)
         return memoryview(out)[: self._inner.update_into(data, out)]
 
     def finalize(self) -> bytes:
@@ -202,15 +200,15 @@ class BodyDecryptor:
 
     def __init__(self, *, data_key: bytes, context: bytes) -> None:
         self._inner = Cobblestone256Decryptor(data_key, context)
-        self._buffers = _TurnBuffers()
+        self._buffer = _ReusedBuffer()
 
     def update(self, data: bytes | bytearray | memoryview) -> memoryview:
-        """Decrypt *data*; the view returned is valid until the next call but one.
+        """Decrypt *data*; the view returned is valid until the next call.
 
         Raises:
             ChunkTampered: a chunk, or the prefix, fails authentication.
         """
-        out = self._buffers.next(len(data) + 2 * CHUNK_CIPHERTEXT_BYTES)
+        out = self._buffer.of(len(data) + 2 * CHUNK_CIPHERTEXT_BYTES)
         try:
             return memoryview(out)[: self._inner.update_into(data, out)]
         except InvalidTag:

@@ -17,8 +17,11 @@ from redoubt.keys.types import DataKey
 from redoubt.limits import BODY_PREFIX_BYTES, CHUNK_CIPHERTEXT_BYTES, CHUNK_PLAINTEXT_BYTES
 from redoubt.sealed.storage import RandomAccess, Sink
 
-#: Ciphertext read at once: 256 chunks, 4 MiB. Larger reads gain nothing (benchmarks/results), smaller ones cost calls.
+#: Ciphertext of a range read at once: 256 chunks, 4 MiB, for object stores and parsers.
 RUN_CHUNKS = 256
+#: A step of whole streams: 16 chunks, 256 KiB, which stay in the second-level cache between reading, encrypting and
+#: writing. Measured: half the CPU time of 4 MiB steps, and of steps that change threads.
+STREAM_CHUNKS = 16
 
 
 class SealedReader:
@@ -69,7 +72,7 @@ class SealedReader:
             yield memoryview(self._plaintext)[max(start - base, 0) : min(end - base, written)]
 
     def stream(self) -> Iterator[memoryview]:
-        """Yield the whole plaintext in blocks of up to 4 MiB, each valid until the next but one is asked for.
+        """Yield the whole plaintext in blocks of up to 256 KiB, each valid until the next one is asked for.
 
         Faster than :meth:`blocks` for whole files: ``cryptography`` decrypts a block in one call.
 
@@ -81,8 +84,9 @@ class SealedReader:
         # part is authentic under the same header, and only its salt tells it from this one.
         decryptor.update(self._prefix)
         total = self._key.geometry.ciphertext_length
-        for offset in range(BODY_PREFIX_BYTES, total, len(self._ciphertext)):
-            yield decryptor.update(self._read(offset, min(len(self._ciphertext), total - offset)))
+        step = min(STREAM_CHUNKS * CHUNK_CIPHERTEXT_BYTES, len(self._ciphertext))
+        for offset in range(BODY_PREFIX_BYTES, total, step):
+            yield decryptor.update(self._read(offset, min(step, total - offset)))
         try:
             yield memoryview(decryptor.finalize())
         except Truncated:  # the length is right: every byte of it was read
@@ -185,7 +189,7 @@ class SealedWriter:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and append *data*."""
         view = memoryview(data).cast("B")
-        step = RUN_CHUNKS * CHUNK_PLAINTEXT_BYTES
+        step = STREAM_CHUNKS * CHUNK_PLAINTEXT_BYTES
         for start in range(0, len(view), step):
             self._put(self._encryptor.update(view[start : start + step]))
 

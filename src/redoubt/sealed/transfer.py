@@ -2,7 +2,7 @@
 
 A file becomes a standalone sealed file; a folder becomes a dataset, one part a file. Plaintext is only ever written
 to the destination the caller named, through :class:`redoubt.sealed.local.AtomicFile`, so a crash leaves none behind.
-Reading and decrypting (or encrypting) of the next block overlaps with writing of the last one.
+One thread reads, encrypts and writes a file in small steps; the sink makes the data durable behind it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import mimetypes
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -19,7 +19,7 @@ from redoubt.crypto.chunked import BodyDecryptor
 from redoubt.errors import HeaderInvalid, NotFound, UsageError
 from redoubt.keys.provider import KeySource
 from redoubt.limits import CHUNK_PLAINTEXT_BYTES, MAX_HEADER_BYTES, PREAMBLE_BYTES
-from redoubt.sealed.body import RUN_CHUNKS, SealedReader
+from redoubt.sealed.body import STREAM_CHUNKS, SealedReader
 from redoubt.sealed.commit import Part
 from redoubt.sealed.dataset import Dataset
 from redoubt.sealed.header import DEFAULT_MEDIA_TYPE, NIL, check_part_name
@@ -37,7 +37,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 SEALED_SUFFIX = ".sealed"
-_BLOCK_BYTES = RUN_CHUNKS * CHUNK_PLAINTEXT_BYTES
+_BLOCK_BYTES = STREAM_CHUNKS * CHUNK_PLAINTEXT_BYTES
 
 
 def media_type_of(name: str) -> str:
@@ -66,11 +66,10 @@ def seal_file(
     Raises:
         UsageError: the file is sealed already.
     """
-    out = OverlappedSink(sink)
-    with SinkGuard(out):
+    with SinkGuard(sink):
         refuse_sealed(source)
         with contextlib.closing(LocalFile(source)) as file:
-            writer = write_standalone(out, keys=keys, key=key, media_type=media_type_of(source.name))
+            writer = write_standalone(sink, keys=keys, key=key, media_type=media_type_of(source.name))
             for block in file_blocks(file):
                 writer.write(block)
                 progress(len(block))
@@ -97,10 +96,9 @@ def seal_stream(stream: BinaryIO, sink: Sink, *, keys: KeySource, key: str | Non
 
 def unseal_file(source: RandomAccess, sink: Sink, *, keys: KeySource, where: str, progress: Progress) -> None:
     """Unseal one standalone file into *sink*, after its end was authenticated; finished, or aborted on error."""
-    out = OverlappedSink(sink)
-    with SinkGuard(out):
+    with SinkGuard(sink):
         opened = open_standalone(source, keys=keys, where=where)
-        _copy(opened.reader, out, progress)
+        _copy(opened.reader, sink, progress)
 
 
 def unseal_stream(stream: BinaryIO, sink: Sink, *, keys: KeySource, progress: Progress) -> None:
@@ -233,42 +231,6 @@ def open_output(path: str, *, replace: bool) -> Sink:
     return AtomicFile(Path(path), replace=replace)
 
 
-class OverlappedSink:
-    """Writes to another sink from a thread of its own, one block behind its caller.
-
-    Data handed to :meth:`write` must stay valid until the next call of it, as encryptors and decryptors promise.
-    """
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._pool = ThreadPoolExecutor(1)
-        self._writing: Future[None] | None = None
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append *data*; raises what the write before it raised."""
-        self._wait()
-        self._writing = self._pool.submit(self._sink.write, data)
-
-    def finish(self) -> None:
-        """Finish the other sink, or abort it if the last write failed."""
-        try:
-            self._wait()
-        except BaseException:
-            self.abort()
-            raise
-        self._pool.shutdown()
-        self._sink.finish()
-
-    def abort(self) -> None:
-        """Abort the other sink."""
-        self._pool.shutdown()
-        self._sink.abort()
-
-    def _wait(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
-
-
 class StreamSink:
     """A sink that writes to an open binary stream such as stdout; what was written cannot be taken back."""
 
@@ -288,19 +250,12 @@ class StreamSink:
 
 
 def file_blocks(file: LocalFile) -> Iterator[memoryview]:
-    """Yield the content of *file* in blocks of up to 4 MiB, each valid until the next but one is asked for.
-
-    The next block is read by another thread while the caller works on this one.
-    """
-    buffers = [memoryview(bytearray(_BLOCK_BYTES)) for _ in range(3)]
-    with ThreadPoolExecutor(1) as pool:
-        offset = turn = 0
-        ahead: Future[int] = pool.submit(file.read_into, offset, buffers[turn])
-        while count := ahead.result():
-            offset += count
-            block, turn = buffers[turn][:count], (turn + 1) % len(buffers)
-            ahead = pool.submit(file.read_into, offset, buffers[turn])
-            yield block
+    """Yield the content of *file* in blocks of up to 256 KiB, each valid until the next one is asked for."""
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
+    offset = 0
+    while count := file.read_into(offset, buffer):
+        offset += count
+        yield buffer[:count]
 
 
 def _copy(reader: SealedReader, sink: Sink, progress: Progress) -> None:

@@ -24,6 +24,7 @@ from redoubt.agent.endpoint import KeyEndpoint, Transport
 from redoubt.errors import SparkError
 from redoubt.keys.provider import KeySource
 from redoubt.keys.workspace import Workspace
+from redoubt.spark.assertions import assert_loaded
 from redoubt.spark.conf import merge, settings
 from redoubt.spark.jar import jar_path
 from redoubt.spark.java import require_java
@@ -92,6 +93,7 @@ def session(
 
     Raises:
         JavaMissing, JarMissing, WorkspaceMissing, RootKeyError, OptionRefused: it cannot be set up as asked.
+        SparkError: the JVM would read or write sealed data in clear (:mod:`redoubt.spark.assertions`).
     """
     require_java()
     from pyspark import SparkContext
@@ -115,7 +117,12 @@ def session(
             # A UI that the user turns on listens there; Spark knows no setting for it and would take every interface.
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         spark = SparkSession.builder.appName(name).config(map=dict(new.conf(user))).getOrCreate()
-        register(spark)
+        try:
+            register(spark)
+            assert_loaded(spark)
+        except BaseException:
+            spark.stop()
+            raise
     except BaseException:
         new.close()
         raise
