@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from redoubt.cli.engine_log import engine_log
 from redoubt.cli.output import Json
 from redoubt.cli.session import Session, command, group
 from redoubt.errors import UsageError
@@ -78,7 +79,7 @@ def seal(
 
     plain = Dataset(source, scale, _format(format))
     if plain.format == "parquet":
-        with _spark(session.workspace, master) as spark:
+        with _spark(session, session.workspace, master) as spark:
             tables = load_plain(spark, plain)
             seal_parquet(lambda table: getattr(tables, table), target, key=key)
     else:
@@ -111,7 +112,7 @@ def run(
 
     numbers = _numbers(queries)
     dataset = Dataset(directory, scale, _format(format))
-    with _spark(session.workspace, master) as spark:
+    with _spark(session, session.workspace, master) as spark:
         tables = load_sealed(spark, dataset) if sealed else load_plain(spark, dataset)
         answers = run_queries(
             spark,
@@ -152,7 +153,7 @@ def demo(
     with _folder(keep) as folder:
         workspace = Workspace.init(folder)
         session.output.say(f"made a workspace with the key {workspace.config.default_key}")
-        with _spark(workspace, master) as spark:
+        with _spark(session, workspace, master) as spark:
             data = demonstration.prepare(spark, workspace, folder, scale=scale, say=session.output.say)
             lines = []
             for line in demonstration.run(spark, data):
@@ -219,14 +220,16 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _spark(keys: KeySource, master: str) -> Iterator[SparkSession]:
-    from redoubt.spark import session, stop
+def _spark(session: Session, keys: KeySource, master: str) -> Iterator[SparkSession]:
+    from redoubt import spark as engine
 
-    spark = session("redoubt tpch", keys=keys, master=master, conf=_CONF)
-    try:
-        yield spark
-    finally:
-        stop(spark)
+    with engine_log(session.output.say) as captured:
+        with captured():
+            spark = engine.session("redoubt tpch", keys=keys, master=master, conf=_CONF)
+        try:
+            yield spark
+        finally:
+            engine.stop(spark)
 
 
 #: TPC-H at small scales on one machine: as many shuffle partitions as a laptop has cores, and room for broadcasts.
