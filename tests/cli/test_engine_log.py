@@ -29,7 +29,8 @@ def test_a_started_process_writes_to_the_log_which_goes(folder: Path, capfd: pyt
         (log,) = folder.iterdir()
         assert log.read_text() == "shout\n"
         assert log.stat().st_mode & 0o077 == 0
-    assert list(folder.iterdir()) == said == []
+    assert not list(folder.iterdir())
+    assert not said
     assert capfd.readouterr().err == "shout\n"
 
 
