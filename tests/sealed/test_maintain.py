@@ -348,7 +348,7 @@ def test_a_long_write_that_commits_while_garbage_is_collected_is_spared(
 
     def listing(self: LocalStorage, prefix: str = ""):  # type: ignore[no-untyped-def]
         entries = list(real(self, prefix))
-        if prefix == "data":
+        if prefix == "":
             monkeypatch.setattr(LocalStorage, "list", real)
             write.commit(parts)
         return iter(entries)

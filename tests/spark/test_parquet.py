@@ -35,6 +35,7 @@ from redoubt.sealed import parquet as arrow
 from redoubt.sealed.commit import Part
 from redoubt.sealed.dataset import Dataset
 from redoubt.sealed.local import LocalFile
+from redoubt.sealed.maintain import collect_garbage
 from redoubt.sealed.parquet_tail import Algorithm, read_crypto_metadata
 from redoubt.sealed.verify import verify_dataset
 from redoubt.spark.conf import COMMIT_PROTOCOL
@@ -285,6 +286,44 @@ def test_native_append_overwrite_and_catalog(spark: SparkSession, frame: DataFra
         refused(lambda: spark.sql("INSERT INTO sealed_catalog SELECT 1, 9"), "spark.option")
     finally:
         spark.sql("DROP TABLE sealed_catalog")
+
+
+def test_native_append_after_one_that_died_before_its_files_were_moved(
+    spark: SparkSession, frame: DataFrame, native: Path, workspace: Workspace
+) -> None:
+    """Hadoop's committer would move a dead job's finished tasks along with the next job's."""
+    dead = native / "_temporary/0/task_202611211000001234567890123456789_0001_m_000000/part-dead.parquet"
+    dead.parent.mkdir(parents=True)
+    shutil.copy(native / parts(native, workspace)[0].name, dead)
+    frame.write.mode("append").parquet(str(native))
+    assert spark.read.parquet(str(native)).count() == 2 * ROWS
+    assert not dead.exists()
+    assert not list(native.rglob(dead.name))
+
+
+def test_native_append_after_one_that_died_before_its_commit_record(
+    spark: SparkSession, frame: DataFrame, native: Path, workspace: Workspace
+) -> None:
+    """The files lie in the folder and are listed nowhere: refused by who lists the folder, until ``redoubt gc``."""
+    frame.write.mode("append").parquet(str(native))
+    listed = {part.name for part in parts(native, workspace)}
+    frame.write.mode("append").parquet(str(native))
+    left = sorted({part.name for part in parts(native, workspace)} - listed)
+    (native / "_commits/00000003").unlink()
+    assert read_parquet(spark, str(native)).count() == 2 * ROWS
+    refused(lambda: spark.read.parquet(str(native)).collect(), "sealed.part_unlisted")
+    frame.write.mode("append").parquet(str(native))
+    assert read_parquet(spark, str(native)).count() == 3 * ROWS
+    refused(lambda: spark.read.parquet(str(native)).collect(), "sealed.part_unlisted")
+    foreign = native / "part-00000-foreign.snappy.parquet"
+    for content in (b"PAR1 plaintext PAR1", (native / left[0]).read_bytes()):
+        foreign.write_bytes(content)  # neither says that it is a part of this name
+        assert collect_garbage(str(native), keys=workspace, older_than=-60, dry_run=True) == left
+    foreign.unlink()
+    assert collect_garbage(str(native), keys=workspace) == []
+    assert collect_garbage(str(native), keys=workspace, older_than=-60) == left
+    assert spark.read.parquet(str(native)).count() == 3 * ROWS
+    verify_dataset(str(native), keys=workspace).check()
 
 
 def test_layouts_are_not_mixed(frame: DataFrame, table: Path, native: Path) -> None:

@@ -18,6 +18,7 @@ from redoubt.sealed.commit import Operation, Part, PartKind
 from redoubt.sealed.dataset import Dataset, commit_numbers
 from redoubt.sealed.local import LocalStorage
 from redoubt.sealed.objects import storage_for
+from redoubt.sealed.parquet_tail import is_of_dataset, read_crypto_metadata
 from redoubt.sealed.standalone import open_standalone
 from redoubt.sealed.storage import Storage
 from redoubt.sealed.verify import orphans
@@ -141,20 +142,42 @@ def collect_garbage(
     dry_run: bool = False,
     now: float | None = None,
 ) -> list[str]:
-    """Delete orphans below ``data/`` whose age exceeds *older_than* seconds; return their names.
+    """Delete orphans whose age exceeds *older_than* seconds; return their names.
 
-    Only writers put files there. What else lies in the folder (files that wait to be adopted, other people's) and keys
-    are never deleted. *dry_run* deletes nothing.
+    Orphans are unlisted files below ``data/``, where only writers put files, and what a dead ``df.write.parquet``
+    left beside the parts of its table: sealed Parquet files that state to be parts of this dataset. What else lies in
+    the folder (files that wait to be adopted, other people's) and keys are never deleted. *dry_run* deletes nothing.
 
     Raises:
         SealedError, KeyError_: the head is not authentic; nothing is deleted.
     """
     storage = storage_for(location) if isinstance(location, str) else location
     limit = (time.time() if now is None else now) - older_than
-    old = {entry.name for entry in storage.list("data") if entry.modified < limit}
+    old = {entry.name for entry in storage.list() if entry.modified < limit}
     # The head is read after the listing: what was committed meanwhile is spared.
-    doomed = sorted(old.intersection(orphans(Dataset.open(storage, keys=keys))))
+    dataset = Dataset.open(storage, keys=keys)
+    doomed = [
+        name
+        for name in orphans(dataset)
+        if name in old and (name.startswith("data/") or _is_native_leftover(dataset, name))
+    ]
     if not dry_run:
         for name in doomed:
             storage.delete(name)
     return doomed
+
+
+def _is_native_leftover(dataset: Dataset, name: str) -> bool:
+    """Tell whether an orphan outside ``data/`` was written by Spark as a Parquet part of this dataset."""
+    if not name.endswith(".parquet"):
+        return False
+    try:
+        file = dataset.storage.open(name)
+    except NotFound:
+        return False
+    try:
+        return is_of_dataset(read_crypto_metadata(file, where=name), dataset_id=dataset.id, name=name)
+    except SealedError:
+        return False
+    finally:
+        file.close()

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from redoubt.crypto.encoding import encode_fields
+from redoubt.crypto.encoding import decode_fields, encode_fields
 from redoubt.errors import HeaderInvalid, IdentityMismatch, PlaintextRefused
 from redoubt.sealed.commit import Part
 from redoubt.sealed.storage import RandomAccess
@@ -51,6 +51,17 @@ def aad_prefix(*, dataset_id: UUID, commit_id: UUID, algorithm: Algorithm, name:
     The algorithm belongs to it: Parquet states it in clear, where a change to the weaker one would go unseen.
     """
     return encode_fields(_PREFIX_LABEL, dataset_id.bytes, commit_id.bytes, algorithm.encode(), name.encode())
+
+
+def is_of_dataset(found: CryptoMetadata, *, dataset_id: UUID, name: str) -> bool:
+    """Tell whether a file states that it is the part *name* of the dataset, whichever commit it was written for."""
+    try:
+        _, dataset, commit, _, _ = decode_fields(found.aad_prefix, count=5, what="the AAD prefix")
+        commit_id = UUID(bytes=commit)
+    except (HeaderInvalid, ValueError):
+        return False
+    stated = aad_prefix(dataset_id=dataset_id, commit_id=commit_id, algorithm=found.algorithm, name=name)
+    return dataset == dataset_id.bytes and found.aad_prefix == stated
 
 
 def check_identity(found: CryptoMetadata, part: Part) -> None:

@@ -7,10 +7,12 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.ThreadLocalRandom;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.mapreduce.JobContext;
+import org.apache.hadoop.mapreduce.MRJobConfig;
 import org.apache.hadoop.mapreduce.TaskAttemptContext;
 import org.apache.parquet.crypto.EncryptionPropertiesFactory;
 import org.apache.parquet.hadoop.ParquetOutputFormat;
@@ -62,6 +64,8 @@ public final class SealedCommitProtocol extends SQLHadoopMapReduceCommitProtocol
             if (!WriteJob.isConfigured(conf)) {
                 nativeWrite = NativeWrite.begin(new Path(output), conf);
                 nativeWrite.job().store(conf);
+                // Attempt 0 is every job's; its committer would move what a dead job's tasks left there along with ours.
+                conf.setInt(MRJobConfig.APPLICATION_ATTEMPT_ID, ThreadLocalRandom.current().nextInt(1, Integer.MAX_VALUE));
             }
         });
         super.setupJob(context);
