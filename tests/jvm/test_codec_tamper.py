@@ -148,11 +148,12 @@ def test_file_of_another_workspace(sealed_spark: SparkSession, tmp_path: Path, r
     assert refusal(lambda: reader(sealed_spark, str(path.parent))) == "key.context"
 
 
-def test_random_faults_never_give_a_wrong_row(sealed_spark: SparkSession, sealed: Path) -> None:
+@pytest.mark.parametrize("cases", [60, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
+def test_random_faults_never_give_a_wrong_row(sealed_spark: SparkSession, sealed: Path, cases: int) -> None:
     generator = random.Random(20)
     original = sealed.read_bytes()
     readers = list(READERS.values())
-    for case in range(60):
+    for case in range(cases):
         changed = bytearray(original)
         if case % 4 == 0:
             changed = changed[: generator.randrange(1, len(changed))]
