@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from redoubt.agent.endpoint import KeyEndpoint
@@ -49,3 +50,8 @@ def java_of(spark: SparkSession) -> Any:
 
 def hadoop_configuration(spark: SparkSession) -> Any:
     return spark.sparkContext._jsc.hadoopConfiguration()
+
+
+def code_of(error: Py4JJavaError) -> str:
+    """The code of the exception that Java threw."""
+    return str(error.java_exception.code())

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
-from tests.jvm.conftest import java_of
+from tests.jvm.conftest import code_of, java_of
 
 from redoubt.crypto import chunked, hazmat, wrap
 from redoubt.crypto.encoding import encode_fields
@@ -43,11 +43,6 @@ def java(spark: SparkSession) -> Any:
 @pytest.fixture(scope="session")
 def output(spark: SparkSession) -> Any:
     return java_of(spark).java.io.ByteArrayOutputStream
-
-
-def code_of(error: Py4JJavaError) -> str:
-    """The code of the exception that Java threw."""
-    return str(error.java_exception.code())
 
 
 def open_in_java(java: Any, body: bytes, context: bytes) -> bytes:

@@ -4,6 +4,7 @@ import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
 import io.redoubt.hadoop.SealedCodec;
 import io.redoubt.sealed.Dataset;
+import io.redoubt.sealed.KeyFiles;
 import io.redoubt.sealed.Part;
 import java.io.IOException;
 import java.util.HashMap;
@@ -63,7 +64,7 @@ final class NativeWrite {
             checkEmpty(fileSystem, root);
         }
         UUID dataset = head.isPresent() ? head.get().commit().dataset() : UUID.randomUUID();
-        KeyFolder keys = new KeyFolder(fileSystem, root, dataset);
+        KeyFiles keys = new KeyFiles(fileSystem, root, dataset);
         UUID footerKey = keys.create(conf.getTrimmed(SealedCodec.KEY), conf);
         Map<String, UUID> columns = new LinkedHashMap<>();
         Map<String, UUID> made = new HashMap<>();

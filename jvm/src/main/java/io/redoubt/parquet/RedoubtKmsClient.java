@@ -3,6 +3,7 @@ package io.redoubt.parquet;
 import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
 import io.redoubt.keys.DataKey;
+import io.redoubt.sealed.KeyFiles;
 import java.io.IOException;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
@@ -57,6 +58,6 @@ public final class RedoubtKmsClient implements KmsClient {
             throw new RedoubtException(ErrorCode.OPTION_REFUSED, ROOT + " is not set");
         }
         Path root = new Path(folder);
-        return new KeyFolder(root.getFileSystem(configuration), root, id.dataset()).dataKey(id.dataKey(), configuration);
+        return new KeyFiles(root.getFileSystem(configuration), root, id.dataset()).dataKey(id.dataKey(), configuration);
     }
 }

@@ -3,6 +3,7 @@ package io.redoubt.parquet;
 import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
 import io.redoubt.parquet.MasterKeyId.Label;
+import io.redoubt.sealed.KeyFiles;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -61,7 +62,7 @@ public final class SealedCryptoFactory implements EncryptionPropertiesFactory, D
 
     private static FileEncryptionProperties encryption(
             WriteJob job, Path file, WriteContext context, Configuration conf) throws IOException {
-        KeyFolder keys = new KeyFolder(job.root().getFileSystem(conf), job.root(), job.dataset());
+        KeyFiles keys = new KeyFiles(job.root().getFileSystem(conf), job.root(), job.dataset());
         Algorithm algorithm = Algorithm.of(conf);
         String name = Paths.partName(job.prefix(), Paths.inOutput(file));
         byte[] footerDek = DekWrap.newDek();
@@ -77,7 +78,7 @@ public final class SealedCryptoFactory implements EncryptionPropertiesFactory, D
 
     /** Gives each leaf column that is listed, or lies in a listed one, a key of its own. */
     private static Map<ColumnPath, ColumnEncryptionProperties> columns(
-            WriteJob job, WriteContext context, KeyFolder keys, Configuration conf) throws IOException {
+            WriteJob job, WriteContext context, KeyFiles keys, Configuration conf) throws IOException {
         Map<ColumnPath, ColumnEncryptionProperties> columns = new HashMap<>();
         Set<String> unknown = new HashSet<>(job.columnKeys().keySet());
         for (String[] segments : context.getSchema().getPaths()) {
@@ -104,7 +105,7 @@ public final class SealedCryptoFactory implements EncryptionPropertiesFactory, D
         return columns;
     }
 
-    private static byte[] material(byte[] dek, KeyFolder keys, UUID dataKey, Label label, Configuration conf)
+    private static byte[] material(byte[] dek, KeyFiles keys, UUID dataKey, Label label, Configuration conf)
             throws IOException {
         MasterKeyId id = new MasterKeyId(keys.dataset(), dataKey, label);
         return new KeyMaterial(id, DekWrap.wrap(dek, keys.dataKey(dataKey, conf), id)).encode();
@@ -114,7 +115,7 @@ public final class SealedCryptoFactory implements EncryptionPropertiesFactory, D
         FileSystem fileSystem = file.getFileSystem(conf);
         ExpectedPart expected = ExpectedPart.of(fileSystem, file, conf);
         byte[] prefix = expected.identity().aadPrefix();
-        KeyFolder keys = new KeyFolder(fileSystem, expected.root(), expected.identity().dataset());
+        KeyFiles keys = new KeyFiles(fileSystem, expected.root(), expected.identity().dataset());
         return FileDecryptionProperties.builder()
                 .withKeyRetriever(new TableKeyRetriever(keys, conf))
                 .withAADPrefixVerifier(stated -> {

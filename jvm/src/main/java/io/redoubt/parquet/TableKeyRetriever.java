@@ -2,6 +2,7 @@ package io.redoubt.parquet;
 
 import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
+import io.redoubt.sealed.KeyFiles;
 import java.io.IOException;
 import java.util.Set;
 import org.apache.hadoop.conf.Configuration;
@@ -18,10 +19,10 @@ final class TableKeyRetriever implements DecryptionKeyRetriever {
     private static final Set<String> DENIED =
             Set.of("key.unknown", "key.disabled", "key.destroyed", "key.namespace", "endpoint.refused");
 
-    private final KeyFolder keys;
+    private final KeyFiles keys;
     private final Configuration configuration;
 
-    TableKeyRetriever(KeyFolder keys, Configuration configuration) {
+    TableKeyRetriever(KeyFiles keys, Configuration configuration) {
         this.keys = keys;
         this.configuration = configuration;
     }

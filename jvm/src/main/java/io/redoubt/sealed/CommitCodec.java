@@ -32,6 +32,14 @@ final class CommitCodec {
     private static final Pattern SHA256 = Pattern.compile("[0-9a-f]{64}");
     private static final Pattern PREFIX = Pattern.compile("[0-9a-f]{112}");
     private static final Pattern CREATED = Pattern.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z");
+    /** What eight digits hold. */
+    private static final long MAX_NUMBER = 99_999_999;
+
+    private static final int MAX_PARTS = 200_000;
+    private static final UUID NIL = new UUID(0, 0);
+    /** RFC 8785 numbers are exact up to there. */
+    private static final long MAX_EXACT_NUMBER = (1L << 53) - 1;
+
     private static final Set<String> RESERVED = Set.of("_commits", "_keys");
 
     private CommitCodec() {}
@@ -62,7 +70,7 @@ final class CommitCodec {
         Optional<String> previous =
                 commit.path("previous").isNull() ? Optional.empty() : Optional.of(text(commit, "previous"));
         String operation = text(commit, "operation");
-        if (number < 1 || previous.isPresent() != (number > 1)) {
+        if (number < 1 || number > MAX_NUMBER || previous.isPresent() != (number > 1)) {
             throw invalid("has a number that contradicts its predecessor");
         }
         if (previous.isPresent() && !DIGEST.matcher(previous.get()).matches()) {
@@ -97,8 +105,8 @@ final class CommitCodec {
     }
 
     private static List<Part> parts(JsonNode array, UUID dataset) throws RedoubtException {
-        if (!(array instanceof ArrayNode)) {
-            throw invalid("lists no parts");
+        if (!(array instanceof ArrayNode) || array.size() > MAX_PARTS) {
+            throw invalid("lists no parts, or more than " + MAX_PARTS);
         }
         List<Part> parts = new ArrayList<>(array.size());
         byte[] before = new byte[0];
@@ -130,7 +138,10 @@ final class CommitCodec {
         if (part.length() < 1
                 || !standalone && !part.owner().equals(dataset)
                 || !(prefixed ? PREFIX.matcher(part.prefix()).matches() : part.prefix().isEmpty())
+                || part.length() > MAX_EXACT_NUMBER
                 || !SHA256.matcher(part.sha256()).matches()
+                || part.kind() == Part.Kind.PART && !part.name().startsWith("data/" + part.commit() + "/")
+                || standalone != part.commit().equals(NIL)
                 || RESERVED.contains(part.name().split("/", 2)[0])) {
             throw invalid("lists a malformed part");
         }
@@ -176,7 +187,8 @@ final class CommitCodec {
         return value.longValue();
     }
 
-    private static byte[] encode(CommitRecord record) {
+    /** Returns the plaintext of a record: canonical JSON (RFC 8785), with an empty signature slot. */
+    static byte[] encode(CommitRecord record) {
         CanonicalJson json = new CanonicalJson();
         json.open('{').name("commit").open('{');
         json.name("created").text(record.created());

@@ -1,5 +1,6 @@
 package io.redoubt.sealed;
 
+import io.redoubt.RedoubtException;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -19,7 +20,8 @@ public final class CommitRecord {
     private final SortedMap<String, String> properties;
     private final Map<String, Part> parts = new LinkedHashMap<>();
 
-    CommitRecord(
+    /** A record as it is read or is to be written; {@code parts} are in the order of their names' UTF-8 bytes. */
+    public CommitRecord(
             UUID dataset,
             UUID id,
             long number,
@@ -38,6 +40,20 @@ public final class CommitRecord {
         this.created = created;
         this.properties = properties;
         parts.forEach(part -> this.parts.put(part.name(), part));
+    }
+
+    /**
+     * Parses the plaintext of a record file.
+     *
+     * @throws RedoubtException {@code sealed.commit}: it is not what a writer writes
+     */
+    public static CommitRecord decode(byte[] plaintext) throws RedoubtException {
+        return CommitCodec.decode(plaintext);
+    }
+
+    /** Returns the plaintext of the record file: canonical JSON. */
+    public byte[] encode() {
+        return CommitCodec.encode(this);
     }
 
     /** The dataset that this commit belongs to. */

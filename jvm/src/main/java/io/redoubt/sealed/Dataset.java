@@ -5,7 +5,6 @@ import io.redoubt.RedoubtException;
 import io.redoubt.crypto.BodyGeometry;
 import io.redoubt.crypto.Header;
 import io.redoubt.keys.DataKey;
-import io.redoubt.keys.EndpointClient;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.security.MessageDigest;
@@ -126,13 +125,7 @@ public final class Dataset {
 
     /** Returns a data key of this dataset, unwrapped by the job's key endpoint. */
     public DataKey key(UUID dataKey, Configuration configuration) throws IOException {
-        return key(fileSystem, root, commit.dataset(), dataKey, configuration);
-    }
-
-    private static DataKey key(FileSystem fileSystem, Path root, UUID dataset, UUID dataKey, Configuration configuration)
-            throws IOException {
-        return EndpointClient.of(configuration)
-                .unwrap(new KeyFiles(fileSystem, root).read(dataKey).expect(dataset, dataKey));
+        return new KeyFiles(fileSystem, root, commit.dataset()).dataKey(dataKey, configuration);
     }
 
     static Path commits(Path root) {
@@ -150,7 +143,7 @@ public final class Dataset {
             throw new RedoubtException(ErrorCode.IDENTITY_MISMATCH, name + " of " + root + " is another file");
         }
         byte[] prefix = Arrays.copyOfRange(file, context.length, Math.min(file.length, context.length + BodyGeometry.PREFIX));
-        DataKey key = key(fileSystem, root, header.datasetId(), header.dataKeyId(), configuration);
+        DataKey key = new KeyFiles(fileSystem, root, header.datasetId()).dataKey(header.dataKeyId(), configuration);
         BodyGeometry geometry = BodyGeometry.of(file.length - context.length);
         int body = context.length + BodyGeometry.PREFIX;
         ChunkReader chunks = new ChunkReader(

@@ -1,4 +1,4 @@
-package io.redoubt.parquet;
+package io.redoubt.sealed;
 
 import java.io.IOException;
 import java.io.OutputStream;
@@ -12,14 +12,14 @@ import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 
 /** Small files that are created only if absent: what commit records and key files stand on. */
-final class NewFile {
+public final class NewFile {
     private NewFile() {}
 
     /**
      * Stores a file durably, or returns false and changes nothing if its name is taken. On a local disk the file appears whole,
      * by a link; elsewhere creation is as exclusive as the file system's own.
      */
-    static boolean create(FileSystem fileSystem, Path path, byte[] content) throws IOException {
+    public static boolean create(FileSystem fileSystem, Path path, byte[] content) throws IOException {
         if (fileSystem.makeQualified(path).toUri().getScheme().equals("file")) {
             return createLocal(java.nio.file.Path.of(path.toUri().getPath()), content);
         }
