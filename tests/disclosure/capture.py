@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import IO, Final, Self
 
@@ -31,13 +32,16 @@ _ETHERNET: Final = 1
 _IPV4, _IPV6, _TCP = 0x0800, 0x86DD, 6
 
 
+@cache
 def unavailable() -> str | None:
     """Return why nothing can be captured here, or None."""
     if os.geteuid() != 0:
         return "capturing needs root"
     if shutil.which("tcpdump") is None:
         return "tcpdump is not installed (packages.txt)"
-    return None
+    # Root of a container may lack the right to listen; asking for the link's types opens it as capturing does.
+    opened = subprocess.run(["tcpdump", "-i", "lo", "-L"], check=False, capture_output=True, text=True)
+    return f"tcpdump cannot capture: {opened.stderr.strip()}" if opened.returncode else None
 
 
 class Loopback:

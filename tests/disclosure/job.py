@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import html
+import itertools
 import json
 import os
 import re
@@ -88,13 +89,12 @@ def session(mode: str, folder: Path, planted: dict[str, str]) -> SparkSession:
         "spark.sql.warehouse.dir": f"{scratch}/warehouse",
         "spark.ui.enabled": "true",  # off by default under Redoubt; its user may turn it on
         "spark.ui.showConsoleProgress": "false",
-        # Everything goes through disk: sorts spill after so many rows, Python's aggregations at once.
+        # Everything goes through disk: sorts spill after so many rows.
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.autoBroadcastJoinThreshold": "-1",
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.codegen.wholeStage": "false",
         "spark.shuffle.spill.numElementsForceSpillThreshold": "500",
-        "spark.python.worker.memory": "1m",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
     }
     if mode == "secured":
@@ -186,15 +186,22 @@ def work(spark: SparkSession, frame: DataFrame, planted: dict[str, str], folder:
     pairs = frame.rdd.map(lambda row: (row.person, (row.note, row.amount, row.person[::-1])))
     pairs.persist(StorageLevel.DISK_ONLY).count()
 
-    # Python's own spills.
+    # Python's own spills, where there are any: PySpark is told that its workers are full.
+    def crowded(rows: Iterable[Any]) -> Iterable[Any]:
+        import pyspark.shuffle
+
+        used = itertools.chain(range(100_000, 200_000, 20_000), itertools.repeat(200_000))
+        pyspark.shuffle.get_used_memory = lambda: next(used)  # in MiB
+        return rows
+
     def linger(rows: Iterable[Any]) -> Iterable[Any]:
         for number, row in enumerate(rows):
             if number == 0:
                 time.sleep(_LINGER_SECONDS)
             yield row
 
-    pairs.groupByKey(2).mapPartitions(linger).mapValues(len).collect()
-    ranked = frame.rdd.map(lambda row: (row.rank, row.note))
+    pairs.mapPartitions(crowded).groupByKey(2).mapPartitions(linger).mapValues(len).collect()
+    ranked = frame.rdd.map(lambda row: (row.rank, row.note)).mapPartitions(crowded)
     ranked.sortByKey(numPartitions=2).mapPartitions(linger).count()
 
     # Between driver and JVM: results, local data, broadcasts, accumulators.

@@ -88,6 +88,12 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
         Setting("spark.io.encryption.enabled", "true", disk, "spills and shuffle files are encrypted"),
         Setting("spark.io.encryption.keySizeBits", "256", disk, "the default is 128"),
         Setting("spark.io.encryption.keygen.algorithm", "HmacSHA256", disk, "the default is HmacSHA1"),
+        Setting(
+            "spark.python.worker.memory",
+            "1000000t",
+            disk,
+            "Python workers that use more spill RDDs to disk as pickles that nothing encrypts",
+        ),
         Setting("spark.ui.enabled", "false", disclosure, "plans and errors show literals and cell values"),
         Setting("spark.eventLog.enabled", "false", disclosure, "the event log holds the same, on disk"),
         Setting("spark.redaction.regex", REDACTION, disclosure, "store credentials are redacted in what is shown"),
