@@ -16,8 +16,7 @@ from redoubt.spark import csv_exact
 from redoubt.spark.csv_fast import FastCsv
 from redoubt.spark.options import TextOptions
 
-# Not yet seen green as a whole on a quiet machine: `make soak` until it is (see the closing note of session 1).
-pytestmark = [pytest.mark.spark, pytest.mark.soak]
+pytestmark = pytest.mark.spark
 
 #: Cases that are refused, with the reason in docs/spark-parity.md.
 REFUSED = {

@@ -63,8 +63,7 @@ _INFERRED = [
     *('{"a":{"z":1,"b":[[]]}}\n{"a":{"b":[[true]]}}', 'null\n{"a":1}', '{"a":1}\n5', '{"é":1,"Z":1,"a":1}'),
 ]
 
-# Not yet seen green as a whole on a quiet machine: `make soak` until it is (see the closing note of session 1).
-pytestmark = [pytest.mark.spark, pytest.mark.soak]
+pytestmark = pytest.mark.spark
 
 
 def _options(**options: str) -> TextOptions:

@@ -105,31 +105,43 @@ def parse_timestamp(text: str, offset: Offset | None) -> int:
     return micros
 
 
-@lru_cache(maxsize=256)
 def zone_offset(name: str) -> Offset:
     """Return the offset of a time zone as a function of local microseconds since 1970.
 
     Raises:
         ValueError: no such zone.
     """
+    zone = time_zone(name)
+    if isinstance(zone, ZoneInfo):
+        return lambda micros: _zone_micros(zone, micros)
+    fixed = zone * _MICROS_PER_SECOND
+    return lambda _: fixed
+
+
+@lru_cache(maxsize=256)
+def time_zone(name: str) -> ZoneInfo | int:
+    """Return a time zone by any name that the JVM knows: the seconds of a fixed one ahead of UTC, or a region.
+
+    Raises:
+        ValueError: no such zone.
+    """
     if name == "Z":
-        return lambda _: 0
+        return 0
     name = _single_digits(name)
     fixed = _OFFSET_ZONE.fullmatch(name)
     if fixed is not None:
-        return _fixed_offset(name, fixed)
+        return _fixed_seconds(name, fixed)
     name = _SHORT_IDS.get(name, name)
     if name in {"UTC", "GMT", "UT", "Etc/UTC", "Zulu"}:
-        return lambda _: 0
+        return 0
     if name[:1] == "-":
-        return zone_offset(name)
+        return time_zone(name)
     if _REGION.fullmatch(name) is None:
         raise ValueError(name)
     try:
-        zone = ZoneInfo(name)
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(name) from None
-    return lambda micros: _zone_micros(zone, micros)
 
 
 def _is_zone(name: str) -> bool:
@@ -146,8 +158,18 @@ def session_offset(name: str) -> Offset:
     Raises:
         OptionRefused: no such zone.
     """
+    session_zone(name)
+    return zone_offset(name)
+
+
+def session_zone(name: str) -> ZoneInfo | int:
+    """Return the zone of the ``timeZone`` option or the session's time zone, as :func:`time_zone`.
+
+    Raises:
+        OptionRefused: no such zone.
+    """
     try:
-        return zone_offset(name)
+        return time_zone(name)
     except ValueError:
         raise OptionRefused(f"unknown time zone {name!r}") from None
 
@@ -157,7 +179,7 @@ def _single_digits(name: str) -> str:
     return re.sub(r"([+-])([0-9]{2}):([0-9])$", r"\1\2:0\3", name, count=1)
 
 
-def _fixed_offset(name: str, found: re.Match[str]) -> Offset:
+def _fixed_seconds(name: str, found: re.Match[str]) -> int:
     sign, hours, minutes, seconds = found.groups()
     bare = name[0] in "+-"
     if seconds is not None and name.count(":") == 1:
@@ -169,8 +191,7 @@ def _fixed_offset(name: str, found: re.Match[str]) -> Offset:
     total = int(hours) * 3600 + int(minutes or 0) * 60 + int(seconds or 0)
     if int(minutes or 0) > 59 or int(seconds or 0) > 59 or total > 18 * 3600:
         raise ValueError
-    micros = total * _MICROS_PER_SECOND * (-1 if sign == "-" else 1)
-    return lambda _: micros
+    return -total if sign == "-" else total
 
 
 def _zone_micros(zone: ZoneInfo, local: int) -> int:

@@ -12,20 +12,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from redoubt.errors import OptionRefused
-from redoubt.spark.datetimes import session_offset
-from redoubt.spark.java_patterns import formatter
+from redoubt.spark.datetimes import session_zone
+from redoubt.spark.java_patterns import formatter, offset_id
 from redoubt.spark.options import TextOptions
 
 _DATE: Final = "yyyy-MM-dd"
-_TIMESTAMP_NTZ: Final = "yyyy-MM-dd'T'HH:mm:ss[.SSS]"
-_TIMESTAMP: Final = _TIMESTAMP_NTZ + "[XXX]"
+_TIMESTAMP: Final = "yyyy-MM-dd'T'HH:mm:ss[.SSS]"
 _UTC: Final = {"UTC", "Z", "GMT", "Etc/UTC"}
 _MICROS: Final = 1_000_000
 #: Days and microseconds of 0001-01-01 and 10000-01-01: between them Arrow writes years with four digits, as Java does.
@@ -135,7 +133,7 @@ def _dates(column: pa.Array, options: TextOptions) -> pa.Array:
     days = column.view(pa.int32())
     if options.date_format in {None, _DATE} and _between(days, 1):
         return column.cast(pa.string())
-    form = formatter(options.date_format or _DATE)
+    form = formatter(options.date_format or _DATE, lacking="HmsSX")
     return _by_value(days, lambda day: form(day * 86_400 * _MICROS, 0))
 
 
@@ -148,12 +146,14 @@ def _timestamps(column: pa.Array, options: TextOptions) -> pa.Array:
         millis = pc.floor_temporal(column.cast(pa.timestamp("us")), unit="millisecond").cast(pa.timestamp("ms"))
         texts = pc.replace_substring(millis.cast(pa.string()), " ", "T")
         return pc.binary_join_element_wise(texts, "Z", "") if with_zone else texts
-    form = formatter(given or (_TIMESTAMP if with_zone else _TIMESTAMP_NTZ))
+    form = formatter(given or _TIMESTAMP, lacking="" if with_zone else "X")
     offset = _offset_at(options.time_zone) if with_zone else lambda _: 0
 
     def text(instant: int) -> str:
         shift = offset(instant)
-        return form(instant + shift * _MICROS, shift)
+        written = form(instant + shift * _MICROS, shift)
+        # Spark's own form, unlike a pattern, names the seconds that an offset had before there were time zones.
+        return written + offset_id(shift) if with_zone and given is None else written
 
     return _by_value(instants, text)
 
@@ -166,12 +166,9 @@ def _between(numbers: pa.Array, scale: int) -> bool:
 
 def _offset_at(name: str) -> Callable[[int], int]:
     """Return the function from an instant to the seconds that the zone *name* is ahead of UTC."""
-    local = session_offset(name)
-    try:
-        zone = ZoneInfo(name)
-    except (ValueError, OSError):
-        fixed = local(0) // _MICROS
-        return lambda _: fixed
+    zone = session_zone(name)
+    if isinstance(zone, int):
+        return lambda _: zone
     start = datetime(1970, 1, 1, tzinfo=UTC)
 
     def seconds(instant: int) -> int:

@@ -147,13 +147,18 @@ def _refused(text: str, what: str) -> OptionRefused:
     )
 
 
-def formatter(text: str) -> Callable[[int, int], str]:
+def formatter(text: str, *, lacking: str = "") -> Callable[[int, int], str]:
     """Return the function that formats local microseconds since 1970 and an offset in seconds by the pattern.
 
+    *lacking* are letters of fields that the values do not have: Java fails on them, or leaves optional sections out.
+
     Raises:
-        OptionRefused: the pattern uses what the subset lacks.
+        OptionRefused: the pattern uses what the subset or the values lack.
     """
     parts = [part for part in compile_pattern(text).parts if part not in {"[", "]"}]
+    for part in parts:
+        if part[0] in lacking:
+            raise OptionRefused(f"the date-time pattern {text!r} writes {part!r}, which values of its type do not have")
 
     def form(micros: int, offset: int) -> str:
         return format_parts(parts, micros, offset)
@@ -200,11 +205,19 @@ def _year(year: int) -> str:
     return f"{year:04d}" if year <= 9999 else f"+{year}"
 
 
+def offset_id(seconds: int) -> str:
+    """Return the id of Java's ``ZoneOffset``: with seconds, unless they are zero."""
+    minutes, rest = divmod(abs(seconds), 60)
+    if not rest:
+        return _offset(seconds, wide=True)
+    return f"{'-' if seconds < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"
+
+
 def _offset(seconds: int, *, wide: bool) -> str:
-    if seconds == 0:
+    hours, minutes = divmod(abs(seconds) // 60, 60)
+    if not hours and not minutes:
         return "Z"
     sign = "-" if seconds < 0 else "+"
-    hours, minutes = divmod(abs(seconds) // 60, 60)
     if wide:
         return f"{sign}{hours:02d}:{minutes:02d}"
     return f"{sign}{hours:02d}" + (f"{minutes:02d}" if minutes else "")
