@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: Test sessions are small; two hundred shuffle partitions of nothing would dominate their time.
 _TEST_CONF = {
     "spark.sql.shuffle.partitions": "2",
+    "spark.sql.session.timeZone": "UTC",
     "spark.default.parallelism": "2",
     "spark.driver.memory": "2g",
     "spark.ui.showConsoleProgress": "false",

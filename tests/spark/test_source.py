@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,35 @@ def test_text(spark: SparkSession, tmp_path: Path) -> None:
     lines = spark.createDataFrame([("a",), ("",), ("ü b",)], "value string").coalesce(1)
     lines.write.format("sealed").option("format", "text").mode("append").save(str(tmp_path / "d"))
     assert [row.value for row in sealed(spark, tmp_path / "d", "text").collect()] == ["a", "", "ü b"]
+
+
+@pytest.fixture
+def in_kolkata(spark: SparkSession) -> Iterator[None]:
+    before = spark.conf.get("spark.sql.session.timeZone")
+    spark.conf.set("spark.sql.session.timeZone", "Asia/Kolkata")
+    yield
+    spark.conf.set("spark.sql.session.timeZone", before or "")
+
+
+@pytest.mark.usefixtures("in_kolkata")
+@pytest.mark.parametrize(("form", "line"), [("csv", "2026-01-02 03:04:05"), ("json", '{"at":"2026-01-02 03:04:05"}')])
+def test_timestamps_are_in_the_zone_of_the_session(
+    spark: SparkSession, workspace: Workspace, tmp_path: Path, form: str, line: str
+) -> None:
+    (tmp_path / "plain").write_text(line + "\n")
+    seal_folder([(tmp_path / "plain", f"a.{form}")], str(tmp_path / "d"), keys=workspace)
+    reader = spark.read.format("sealed").option("format", form).schema("at timestamp")
+    plain = spark.read.format(form).schema("at timestamp").load(str(tmp_path / "plain"))
+    assert rows(reader.load(str(tmp_path / "d"))) == rows(plain)
+    assert rows(reader.option("timeZone", "UTC").load(str(tmp_path / "d"))) != rows(plain)
+    io.write(plain, str(tmp_path / "written"), format=form)
+    written = Dataset.open(str(tmp_path / "written"), keys=workspace)
+    unseal_folder(written, tmp_path / "open", replace=False, progress=lambda _: None)
+    assert "2026-01-02T03:04:05.000+05:30" in "".join(path.read_text() for path in (tmp_path / "open").iterdir())
+
+    spark.conf.unset("spark.sql.session.timeZone")
+    with pytest.raises(PySparkException, match=r"\[spark.option\]"):
+        spark.read.format("sealed").options(format=form).schema("at timestamp").load(str(tmp_path / "d")).collect()
 
 
 def test_every_line_once_whatever_the_splits(spark: SparkSession, workspace: Workspace, tmp_path: Path) -> None:

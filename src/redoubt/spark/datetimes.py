@@ -168,6 +168,10 @@ def session_zone(name: str) -> ZoneInfo | int:
     Raises:
         OptionRefused: no such zone.
     """
+    if not name:
+        raise OptionRefused(
+            "the session's time zone is not known", hint="Set spark.sql.session.timeZone, or the option timeZone."
+        )
     try:
         return time_zone(name)
     except ValueError:

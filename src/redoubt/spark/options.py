@@ -63,6 +63,7 @@ class TextOptions:
     ignore_trailing_space: bool | None = None
     line_separator: str | None = None
     quote_all: bool = False
+    #: Empty where no one knows: then timestamps with time zone are refused.
     time_zone: str = "UTC"
     key: str | None = None
     at_commit: str | None = None

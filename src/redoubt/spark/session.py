@@ -25,7 +25,7 @@ from redoubt.errors import SparkError
 from redoubt.keys.provider import KeySource
 from redoubt.keys.workspace import Workspace
 from redoubt.spark.assertions import assert_loaded
-from redoubt.spark.conf import merge, settings
+from redoubt.spark.conf import SESSION_TIME_ZONE, merge, settings
 from redoubt.spark.jar import jar_path
 from redoubt.spark.java import require_java
 
@@ -152,6 +152,8 @@ def register(spark: SparkSession) -> None:
     from redoubt.spark.source import SealedDataSource
 
     spark.dataSource.register(SealedDataSource)
+    # Tasks are told only what is set. Unset, it is the zone of the JVM, which Python could not name.
+    spark.conf.set(SESSION_TIME_ZONE, spark.conf.get(SESSION_TIME_ZONE) or "")
 
 
 _jobs: dict[int, Job] = {}

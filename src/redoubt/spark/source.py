@@ -10,8 +10,8 @@ job's key endpoint wherever they are needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import PySparkException
@@ -27,6 +27,7 @@ from redoubt.agent.client import endpoint_keys
 from redoubt.errors import OptionRefused
 from redoubt.sealed.commit import Part
 from redoubt.sealed.write import DatasetWrite, WriteMode, WriteTicket
+from redoubt.spark.conf import SESSION_TIME_ZONE
 from redoubt.spark.options import MEDIA_TYPES, TextOptions
 from redoubt.spark.parse import infer_schema, parser_for
 from redoubt.spark.plan import Split, open_split, plan
@@ -55,11 +56,11 @@ class SealedDataSource(DataSource):
 
     def reader(self, schema: StructType) -> SealedReader:
         """Return the reader of *schema*."""
-        return SealedReader(TextOptions.read(self.options), schema)
+        return SealedReader(_options(self.options), schema)
 
     def writer(self, schema: StructType, overwrite: bool) -> SealedWriter:  # noqa: FBT001  (Spark's signature)
         """Return the writer of *schema*, with the dataset write begun."""
-        options = TextOptions.read(self.options)
+        options = _options(self.options)
         mode = WriteMode.OVERWRITE if overwrite else WriteMode.APPEND
         write = DatasetWrite.begin(options.path, keys=endpoint_keys(), mode=mode, key=options.key)
         return SealedWriter(options, schema, write.ticket)
@@ -87,7 +88,7 @@ class SealedReader(DataSourceReader):
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Decrypt and parse one split."""
         assert isinstance(partition, SplitPartition)
-        parser = parser_for(_arrow_schema(self._schema), self._options)
+        parser = parser_for(_arrow_schema(self._schema), _in_task(self._options))
         reader = open_split(partition.split, keys=endpoint_keys())
         try:
             yield from parser.read(reader, partition.split.start, partition.split.end)
@@ -122,7 +123,7 @@ class SealedWriter(DataSourceArrowWriter):
         context = TaskContext.get()
         assert context is not None
         name = f"part-{context.partitionId():05d}-{context.taskAttemptId()}.{self._options.format}.sealed"
-        renderer = renderer_for(_arrow_schema(self._schema), self._options)
+        renderer = renderer_for(_arrow_schema(self._schema), _in_task(self._options))
         parts = self._ticket.open(keys=endpoint_keys())
         part = None
         try:
@@ -147,6 +148,20 @@ class SealedWriter(DataSourceArrowWriter):
 
     def abort(self, messages: list[WriterCommitMessage | None]) -> None:
         """Leave unlisted parts to ``redoubt gc``: a commit may have landed although its answer was lost."""
+
+
+def _options(raw: Mapping[str, str]) -> TextOptions:
+    """Read *raw*; where it names no time zone, the options name none either, for :func:`_in_task` to fill in."""
+    return TextOptions.read({"timeZone": "", **raw})
+
+
+def _in_task(options: TextOptions) -> TextOptions:
+    """Return *options* with the session's time zone if they name none; Spark tells it to its tasks only."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    session = context.getLocalProperty(SESSION_TIME_ZONE) if context is not None else None
+    return replace(options, time_zone=options.time_zone or session or "")
 
 
 def _arrow_schema(schema: StructType) -> Any:
