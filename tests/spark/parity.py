@@ -131,6 +131,7 @@ def _plain_column(array: pa.Array) -> list[object]:
 
 def spark_outcomes(spark: SparkSession, folder: Path, cases: Sequence[Case], kind: str) -> list[Outcome]:
     """Read every case with Spark's own reader: one job for all files that share schema and options, if that works."""
+    before = {name: spark.conf.get(name) or "" for name in _QUICK_JOBS}
     for name, value in _QUICK_JOBS.items():
         spark.conf.set(name, value)
     paths = []
@@ -142,8 +143,8 @@ def spark_outcomes(spark: SparkSession, folder: Path, cases: Sequence[Case], kin
     numbered = sorted(range(len(cases)), key=lambda number: cases[number].key)
     for _, group in itertools.groupby(numbered, key=lambda number: cases[number].key):
         _read_group(spark, cases, paths, list(group), kind, found)
-    for name in _QUICK_JOBS:
-        spark.conf.unset(name)
+    for name, value in before.items():
+        spark.conf.set(name, value)
     return [outcome for outcome in found if outcome is not None]
 
 

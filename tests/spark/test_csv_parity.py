@@ -127,8 +127,10 @@ def generated(seed: int, count: int) -> list[Case]:
     return out
 
 
-def test_generated_files(spark: SparkSession, tmp_path: Path) -> None:
-    cases = generated(20, 60)
+@pytest.mark.parametrize(("seed", "count"), [(20, 20), pytest.param(21, 200, marks=pytest.mark.soak)])
+def test_generated_files(spark: SparkSession, tmp_path: Path, seed: int, count: int) -> None:
+    """*count* files in each dialect and schema."""
+    cases = generated(seed, count)
     expected = spark_outcomes(spark, tmp_path, cases, "csv")
     for read in (read_exact, read_fast):
         wrong, refused = differences(cases, expected, read)
@@ -175,7 +177,6 @@ INFERENCE = [
 
 @pytest.mark.parametrize(("name", "data", "options"), INFERENCE, ids=[row[0] for row in INFERENCE])
 def test_inferred_schema(spark: SparkSession, tmp_path: Path, name: str, data: bytes, options: dict[str, str]) -> None:
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
     path = tmp_path / "x.csv"
     path.write_bytes(data)
     frame = spark.read.options(**options).csv(str(path))
