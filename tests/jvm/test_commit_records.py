@@ -25,7 +25,7 @@ PARQUET: dict[str, Any] = {"kind": PartKind.PARQUET, "prefix": ""}
 STANDALONE: dict[str, Any] = {"kind": PartKind.STANDALONE, "commit": NIL, "owner": uuid4(), "name": "x.csv.sealed"}
 RECORD = json.loads(
     commit(
-        part("a"), part("p", **PARQUET), part(**STANDALONE), properties={"format": "csv", "ü": "\u2028\U0001f600\x7f"}
+        part(**STANDALONE), part("a"), part("p", **PARQUET), properties={"format": "csv", "ü": "\u2028\U0001f600\x7f"}
     ).encode()
 )
 
@@ -52,9 +52,9 @@ VALUES = st.one_of(
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(PLACES), value=VALUES, spelled=st.booleans())
-@example(place=("commit", "parts", 0, "commit"), value=str(KEY), spelled=True)
-@example(place=("commit", "parts", 2, "commit"), value=str(ID), spelled=True)
-@example(place=("commit", "parts", 0, "name"), value="elsewhere", spelled=True)
+@example(place=("commit", "parts", 1, "commit"), value=str(KEY), spelled=True)
+@example(place=("commit", "parts", 0, "commit"), value=str(ID), spelled=True)
+@example(place=("commit", "parts", 1, "name"), value="elsewhere", spelled=True)
 @example(place=("commit", "number"), value=10**8, spelled=True)
 def test_java_takes_what_python_takes(spark: SparkSession, place: tuple[Any, ...], value: Any, spelled: bool) -> None:
     document = json.loads(json.dumps(RECORD))
