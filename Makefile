@@ -49,8 +49,10 @@ test: setup lint types ## everything that CI runs
 bench: setup ## benchmarks at SCALE=1 (hours on small machines); writes benchmarks/results and docs/performance.md
 	$(BIN)/python -m benchmarks.run
 
-soak: setup ## crash, memory, tamper and scale checks that are too long for CI
-	$(BIN)/pytest -m soak --timeout=7200
+soak: setup ## crash, memory, tamper and scale checks that are too long for CI, each module in a process of its own
+	for module in $$(grep -rl 'mark\.soak' tests --include='test_*.py' | sort); do \
+	  $(BIN)/pytest -m soak --timeout=7200 -s $$module; \
+	done
 
 format: $(STAMP) ## let ruff rewrite the sources
 	$(BIN)/ruff check --fix .
