@@ -19,7 +19,7 @@ help: ## list the targets
 
 setup: $(STAMP) jar ## make .venv with pinned packages, install Debian packages (as root), build the jar
 
-$(STAMP): pyproject.toml constraints.txt packages.txt setup.sh
+$(STAMP): pyproject.toml dev/pyproject.toml constraints.txt packages.txt setup.sh
 	PYTHON=$(PYTHON) bash setup.sh $(VENV)
 	touch $@
 

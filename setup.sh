@@ -57,3 +57,4 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 echo "setup: installing pinned Python packages into $venv"
 "$venv/bin/python" -m pip install -q -c constraints.txt hatchling editables
 "$venv/bin/python" -m pip install -q -c constraints.txt --no-build-isolation -e '.[dev]'
+"$venv/bin/python" -m pip install -q -c constraints.txt --no-build-isolation --no-deps -e dev

@@ -13,7 +13,10 @@ Families are cut by who can act on them::
     ├── SealedError           the data: what is not authentic, not complete or not what was expected
     ├── StorageError          the file system or object store
     ├── EndpointError         the key endpoint between an engine and its agent
+    ├── AttestError           the attested machine: its TEE gave no evidence
     ├── SparkError            Spark: what it lacks, or what it cannot do with sealed data
+    ├── EvidenceError         the attester: its evidence, or the platform it runs on
+    ├── TokenError            the issuer of an attestation result, or whoever configured its keys
     └── WorkloadError         the runnable programs
 
 Rules: text names what failed and never contains key material or cell values; ``verify`` functions raise one of these
@@ -484,6 +487,245 @@ class RecordMalformed(SparkError):
     exit_status = ExitStatus.REFUSED
     cause = "A record does not fit the schema, and mode FAILFAST was asked for."
     next_step = "Read with mode PERMISSIVE and a corrupt-record column to see the record."
+
+
+# --- evidence --------------------------------------------------------------------------------------------------------
+class EvidenceError(RedoubtError):
+    """Evidence does not prove what it claims; nothing of it was used."""
+
+    code = "evidence.invalid"
+    exit_status = ExitStatus.REFUSED
+    cause = "The evidence is not authentic, not fresh, or not of the platform it names."
+    next_step = "Collect new evidence on the attested machine; see docs/evidence.md for what is verified."
+
+
+class EvidenceMalformed(EvidenceError):
+    """Evidence is not in its format."""
+
+    code = "evidence.malformed"
+    cause = "The bytes are not this kind of evidence: wrong length, unknown version, reserved or contradictory fields."
+    next_step = "Check that the kind of TEE is right and that the file is the raw evidence, not a copy in another form."
+
+
+class EvidenceSignature(EvidenceError):
+    """A signature over evidence fails."""
+
+    code = "evidence.signature"
+    cause = "The evidence was changed after it was signed, or was signed by another key than the one presented."
+    next_step = "Collect new evidence on the attested machine."
+
+
+class EvidenceChain(EvidenceError):
+    """The signing key does not lead to a pinned vendor root."""
+
+    code = "evidence.chain"
+    cause = "A certificate is not issued by the vendor's pinned root, or belongs to another chip, product or purpose."
+    next_step = "Fetch the certificates of this very chip from the vendor (AMD KDS, Intel PCS)."
+
+
+class EvidenceExpired(EvidenceError):
+    """A certificate, revocation list or other collateral is expired."""
+
+    code = "evidence.expired"
+    cause = "Collateral or a certificate has passed its end of validity at the verifier's time."
+    next_step = "Refresh the collateral; if it is current, check the verifier's clock."
+
+
+class EvidenceNotYetValid(EvidenceError):
+    """A certificate, revocation list or other collateral is not valid yet."""
+
+    code = "evidence.not_yet_valid"
+    cause = "Collateral or a certificate begins to be valid after the verifier's time."
+    next_step = "Check the verifier's clock; otherwise use collateral of that time."
+
+
+class EvidenceDebug(EvidenceError):
+    """A debug enclave or debug TD."""
+
+    code = "evidence.debug"
+    cause = "The host can read the memory of a debug enclave or debug TD; such evidence is refused always."
+    next_step = "Build and sign the enclave or start the TD without its debug attribute."
+
+
+class EvidenceTcb(EvidenceError):
+    """The platform's TCB cannot be accepted: no level matches, or its configuration is unsafe."""
+
+    code = "evidence.tcb"
+    cause = "The platform's security version is below every level that the vendor lists, or a safety attribute is off."
+    next_step = "Update firmware and microcode of the machine, or start the guest with the vendor's safe attributes."
+
+
+class EvidenceRevoked(EvidenceError):
+    """The vendor revoked a key or TCB in the chain."""
+
+    code = "evidence.revoked"
+    cause = "A certificate of the chain is on the vendor's revocation list, or the TCB level is revoked."
+    next_step = "Retire the machine or re-provision its key with the vendor."
+
+
+class EvidenceUnprovable(EvidenceError):
+    """Evidence lacks what a proof needs."""
+
+    code = "evidence.unprovable"
+    cause = "The certificates or fields that would prove the evidence are absent, so it may be true but shows nothing."
+    next_step = "Send the missing part: for SGX and TDX a quote with its PCK chain, for SNP the VCEK or VLEK chain."
+
+
+class EvidenceCollateral(EvidenceError):
+    """Collateral is missing, malformed, not authentic, or of another platform."""
+
+    code = "evidence.collateral"
+    cause = "The vendor's collateral does not parse, is not signed by the vendor, or belongs to another platform."
+    next_step = "Fetch the collateral again from the vendor or from your PCCS."
+
+
+class CollateralUnavailable(EvidenceError):
+    """No usable collateral: the vendor does not answer and the grace time is over."""
+
+    code = "evidence.collateral_unavailable"
+    cause = "Collateral could not be fetched, and the cached one is missing or older than the grace policy allows."
+    next_step = "Restore the connection to the vendor or PCCS; the grace time is a setting of the operator."
+
+
+class EvidenceUnbound(EvidenceError):
+    """Evidence is authentic, but bound to something else than expected."""
+
+    code = "evidence.binding"
+    cause = "The report data does not carry the expected key and nonce: evidence of another session, key or machine."
+    next_step = "Attest again in this session; if it repeats, someone relays evidence."
+
+
+class EvidenceNonce(EvidenceError):
+    """The nonce in the evidence is not the verifier's."""
+
+    code = "evidence.nonce"
+    cause = "The evidence was made for another challenge: replayed, or with a nonce that the attester chose."
+    next_step = "Ask for a nonce and attest again."
+
+
+class PcrMissing(EvidenceError):
+    """A TPM quote does not cover a PCR that it must, or its PCR values are not the quoted ones."""
+
+    code = "evidence.pcr_missing"
+    cause = "The quote's selection lacks a required PCR or bank: a value outside the selection is proved by nothing."
+    next_step = "Quote all PCRs that the policy names, in the bank that it names."
+
+
+class LogMismatch(EvidenceError):
+    """An event log does not replay to the quoted registers."""
+
+    code = "evidence.log_mismatch"
+    cause = "Events were added, removed, changed or reordered, or the log is of another boot."
+    next_step = "Collect log and quote together, from the same boot."
+
+
+# --- attestation results of others -----------------------------------------------------------------------------------
+class TokenError(RedoubtError):
+    """An attestation result (MAA, Intel Trust Authority, EAR) cannot be accepted."""
+
+    code = "token.invalid"
+    exit_status = ExitStatus.REFUSED
+    cause = "The token is not an authentic, current result of an allowed issuer."
+    next_step = "Ask the issuer for a new token; check the issuers and keys that are configured."
+
+
+class TokenMalformed(TokenError):
+    """A token is not a compact JWS with the claims of its profile."""
+
+    code = "token.malformed"
+    cause = "The bytes are not a compact JWT, or a claim of its profile is missing or of the wrong type."
+    next_step = "Pass the token as the issuer returned it, and name its right kind."
+
+
+class TokenSignature(TokenError):
+    """A token's signature fails."""
+
+    code = "token.signature"
+    cause = "The token was changed, or signed by another key than the issuer's."
+    next_step = "Ask the issuer for a new token."
+
+
+class TokenAlgorithm(TokenError):
+    """A token's algorithm is not allowed for its issuer or key."""
+
+    code = "token.algorithm"
+    cause = "Only asymmetric algorithms from the issuer's list are accepted; `none` and HMAC never are."
+    next_step = "Let the issuer sign with an algorithm that docs/evidence.md lists."
+
+
+class TokenIssuer(TokenError):
+    """A token's issuer is not allowed."""
+
+    code = "token.issuer"
+    cause = "The issuer is not on the configured list, or the token names none."
+    next_step = "Add the issuer to the list if you trust it."
+
+
+class TokenKeyUnknown(TokenError):
+    """A token's key is not among the issuer's."""
+
+    code = "token.key_unknown"
+    cause = "No configured key of the issuer has the token's key id."
+    next_step = "Refresh the issuer's keys; keys that the token itself carries are never used."
+
+
+class TokenExpired(TokenError):
+    """A token is expired."""
+
+    code = "token.expired"
+    cause = "The token's end of validity has passed at the verifier's time."
+    next_step = "Ask the issuer for a new token."
+
+
+class TokenNotYetValid(TokenError):
+    """A token is not valid yet."""
+
+    code = "token.not_yet_valid"
+    cause = "The token was issued, or begins to be valid, after the verifier's time."
+    next_step = "Check the clocks of verifier and issuer."
+
+
+class TokenHeader(TokenError):
+    """A token's header carries something that would steer its own verification."""
+
+    code = "token.header"
+    cause = "Headers such as jku, jwk, x5u or an unknown crit would let the token name the key that verifies it."
+    next_step = "Use an issuer whose tokens do not need such headers; keys come from configuration only."
+
+
+class TokenUnbound(TokenError):
+    """A token is authentic, but carries another nonce or binding than expected."""
+
+    code = "token.binding"
+    cause = "The token was made for another challenge or another key."
+    next_step = "Attest again with the verifier's nonce."
+
+
+# --- collection of evidence ------------------------------------------------------------------------------------------
+class AttestError(RedoubtError):
+    """Evidence could not be collected on this machine."""
+
+    code = "attest.failed"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The interface of the TEE (a device, configfs, /dev/attestation or the TPM) refused or failed."
+    next_step = "Check that the process may use the device, and look at the kernel's log."
+
+
+class TeeMissing(AttestError):
+    """This machine has no TEE, or not the one that was asked for."""
+
+    code = "attest.no_tee"
+    cause = "No interface of a TEE is present: this is no enclave and no confidential VM, or its driver is missing."
+    next_step = "Run it inside the TEE. For development, install redoubt-dev and pass `--tee simulated`."
+
+
+class AttesterRaced(AttestError):
+    """Somebody else used the same entry of the TEE's interface meanwhile."""
+
+    code = "attest.raced"
+    exit_status = ExitStatus.CONFLICT
+    cause = "The interface's generation moved by other writes than ours, so the evidence may be for another's data."
+    next_step = "Try again; if it repeats, find the process that writes to the same entry of configfs-tsm."
 
 
 # --- workloads -------------------------------------------------------------------------------------------------------

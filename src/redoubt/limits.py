@@ -49,6 +49,54 @@ MAX_ENDPOINT_RESPONSE_BYTES: Final = 4 * 1024 * 1024
 ENDPOINT_TIMEOUT_SECONDS: Final = 30.0
 MAX_CACHED_DATA_KEYS: Final = 16384
 
+# --- evidence -------------------------------------------------------------------------------------------------------
+#: What the adapter reads of one file; each parser's own bound is lower.
+MAX_EVIDENCE_FILE_BYTES: Final = 16 * 1024 * 1024
+REPORT_DATA_BYTES: Final = 64
+MAX_NONCE_BYTES: Final = 64
+#: A quote with its PCK chain is about 5 KB; some providers pad it to 8 KB.
+MAX_QUOTE_BYTES: Final = 64 * 1024
+#: TCB info and QE identity with chains and CRLs: about 30 KB today.
+MAX_COLLATERAL_BYTES: Final = 1024 * 1024
+MAX_SNP_CERTIFICATES: Final = 8
+MAX_CERTIFICATE_BYTES: Final = 16 * 1024
+#: CCEL tables of guests are 64 KB; firmware may reserve more and leave the rest 0xff.
+MAX_EVENT_LOG_BYTES: Final = 4 * 1024 * 1024
+MAX_EVENTS: Final = 65536
+MAX_LOG_DIGESTS: Final = 8
+
+# --- TPM quotes, HCL reports, tokens --------------------------------------------------------------------------------
+#: A TPMS_ATTEST of a quote is about 150 bytes; three banks and the longest nonce stay far below this.
+MAX_TPM_ATTEST_BYTES: Final = 1024
+#: TPMT_SIGNATURE of RSA-4096, with its header.
+MAX_TPM_SIGNATURE_BYTES: Final = 1024
+MAX_TPM_SIZED_BYTES: Final = 512
+#: TPM 2.0 PC clients have 24 registers and at most five banks.
+MAX_PCR_INDEX: Final = 23
+MAX_PCR_SELECTIONS: Final = 8
+MAX_PUBLIC_KEY_BYTES: Final = 4096
+MIN_RSA_BITS: Final = 2048
+MAX_RSA_BITS: Final = 4096
+#: Azure's NV index holds 2600 bytes.
+MAX_HCL_REPORT_BYTES: Final = 16 * 1024
+#: Evidence in JSON: the first encodings spell bytes as lists of numbers, six characters each.
+MAX_EVIDENCE_JSON_BYTES: Final = 512 * 1024
+MAX_JSON_DEPTH: Final = 32
+MAX_JSON_NUMBER_DIGITS: Final = 32
+MAX_TOKEN_BYTES: Final = 256 * 1024
+MAX_KEY_SET_BYTES: Final = 256 * 1024
+MAX_KEY_SET_KEYS: Final = 128
+MAX_TOKEN_CLAIMS: Final = 4096
+#: Clocks of issuers and verifiers differ; more than this is a wrong clock.
+TOKEN_CLOCK_SKEW_SECONDS: Final = 60
+
+# --- collection of evidence -----------------------------------------------------------------------------------------
+#: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.
+MAX_AUXILIARY_BYTES: Final = 64 * 1024
+#: Another process may write to our configfs entry; after so many tries something is wrong.
+TSM_ATTEMPTS: Final = 4
+TPM_COMMAND_SECONDS: Final = 30.0
+
 # --- Spark ----------------------------------------------------------------------------------------------------------
 #: A longer line is a wrong separator rather than data; a task holds at least one whole line in memory.
 MAX_LINE_BYTES: Final = 256 * 1024 * 1024

@@ -45,6 +45,8 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "inspect": "redoubt.cli.verify:inspect_app",
         "rewrap": "redoubt.cli.verify:rewrap_app",
         "gc": "redoubt.cli.verify:gc_app",
+        "evidence": "redoubt.cli.evidence",
+        "attest": "redoubt.cli.attest",
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
     }
