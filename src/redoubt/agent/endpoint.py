@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from redoubt.agent.certificate import job_certificate
+from redoubt.agent.runtime import make_socket_folder
 from redoubt.errors import EndpointError, EndpointRefused, EndpointUnreachable, ExitStatus, RedoubtError
 from redoubt.keys.cache import CachingKeySource
 from redoubt.keys.provider import KeySource
@@ -61,7 +62,10 @@ class KeyEndpoint:
 
     def __init__(self, keys: KeySource, *, transport: Transport = Transport.UNIX, parent: Path | None = None) -> None:
         self._keys = CachingKeySource(keys)
-        self.folder = Path(tempfile.mkdtemp(prefix="redoubt-", dir=parent or _runtime_folder()))
+        # In a caller's own folder (tests), else in one whose path is short enough for a socket.
+        self.folder = (
+            Path(tempfile.mkdtemp(prefix="redoubt-", dir=parent)) if parent else make_socket_folder("redoubt-")
+        )
         self._server: _UnixServer | _TlsServer
         try:
             if transport is Transport.UNIX:
@@ -245,12 +249,6 @@ def _tls_server(folder: Path, keys: CachingKeySource) -> tuple[_TlsServer, dict[
     _write_private(folder / "certificate.pem", certificate.pem)
     _write_private(folder / "token", token.encode())
     return server, {"port": server.server_address[1], "certificate": "certificate.pem", "token": "token"}
-
-
-def _runtime_folder() -> str | None:
-    """Prefer the user's own tmpfs; socket paths are limited to 108 bytes, so deep TMPDIRs are avoided."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return runtime if runtime and Path(runtime).is_dir() and os.access(runtime, os.W_OK) else None
 
 
 def _write_private(path: Path, data: bytes) -> None:

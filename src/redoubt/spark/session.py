@@ -14,13 +14,13 @@ import atexit
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from redoubt.agent.client import endpoint_keys
 from redoubt.agent.endpoint import KeyEndpoint, Transport
+from redoubt.agent.runtime import make_socket_folder
 from redoubt.errors import SparkError
 from redoubt.keys.provider import KeySource
 from redoubt.keys.workspace import Workspace
@@ -38,7 +38,7 @@ class Job:
 
     def __init__(self, keys: KeySource, *, transport: Transport = Transport.UNIX) -> None:
         self._endpoint = KeyEndpoint(keys, transport=transport)
-        self._sockets = Path(tempfile.mkdtemp(prefix="redoubt-py-"))
+        self._sockets = make_socket_folder("redoubt-py-")
         atexit.register(self.close)
 
     @property
