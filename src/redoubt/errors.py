@@ -73,7 +73,9 @@ class RedoubtError(Exception):
 
     def explain(self) -> str:
         """Return what failed, why that happens and what to do next, as three lines of text."""
-        return f"{self}\nWhy: {self.cause}\nNext: {self.hint or self.next_step}"
+        # A name with a line end, in what failed, must not forge the lines that follow.
+        failed = str(self).replace("\n", "\\n")
+        return f"{failed}\nWhy: {self.cause}\nNext: {self.hint or self.next_step}"
 
 
 def _rebuild(cls: type[RedoubtError], what: str, hint: str | None) -> RedoubtError:

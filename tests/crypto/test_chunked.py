@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -104,6 +105,22 @@ def test_a_view_stays_valid_until_the_next_call() -> None:
         body += encryptor.update(block[:size])
     plain = block[:5] + block + block[:1] + block
     assert by_cryptography(body + encryptor.finalize()) == plain
+
+
+def test_an_encryptor_is_refused_in_a_forked_process() -> None:
+    encryptor = BodyEncryptor(data_key=KEY, context=CONTEXT)
+    encryptor.update(b"parent")
+    child = os.fork()
+    if child == 0:
+        refused = 0
+        for call in (lambda: encryptor.update(b"child"), encryptor.finalize):
+            try:
+                call()
+            except RuntimeError:
+                refused += 1
+        os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    encryptor.finalize()
 
 
 def test_salts_are_fresh_for_every_body() -> None:

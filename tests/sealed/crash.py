@@ -156,11 +156,11 @@ class CrashMachine:
 
     def _rewrap_dataset(self) -> None:
         before = {name: raw for name, raw in files_below(self.base / "dataset").items() if not name.startswith("_keys")}
-        code = 'rewrap_dataset(str(base / "dataset"), provider_for=keys.provider_for)'
+        code = 'rewrap_dataset(str(base / "dataset"), keys=keys, provider_for=keys.provider_for)'
         self._kill(f"for _ in range(4):\n    keys.provider_for(name).rotate(name)\n    {code}")
         self._no_plaintext()
         self._holds(self.base / "dataset", self.contents)
-        rewrap_dataset(str(self.base / "dataset"), provider_for=self.keys.provider_for)
+        rewrap_dataset(str(self.base / "dataset"), keys=self.keys, provider_for=self.keys.provider_for)
         rewrap_standalone(self.base / "file.sealed", provider_for=self.keys.provider_for)
         self._only_the_newest_version_is_needed()
         self._holds(self.base / "dataset", self.contents)
@@ -174,7 +174,7 @@ class CrashMachine:
         self._no_plaintext()
         assert read_file(self.base / "file.sealed", self.keys) == self.plain
         rewrap_standalone(self.base / "file.sealed", provider_for=self.keys.provider_for)
-        rewrap_dataset(str(self.base / "dataset"), provider_for=self.keys.provider_for)
+        rewrap_dataset(str(self.base / "dataset"), keys=self.keys, provider_for=self.keys.provider_for)
         self._only_the_newest_version_is_needed()
         assert read_file(self.base / "file.sealed", self.keys) == self.plain
         assert (self.base / "file.sealed").read_bytes()[8192:] == body

@@ -252,3 +252,14 @@ class TestSealedWriter:
         assert opened(sink.content)[0].read() == array("I", [1, 2, 3]).tobytes()
         with pytest.raises(ValueError, match="without digest"):
             _ = writer.sha256
+
+
+def test_a_listed_length_that_ends_in_a_false_empty_chunk_is_refused() -> None:
+    """A cut at a chunk's edge leaves 16 bytes that pass for an empty last chunk: whoever reads to the end checks it."""
+    content = sealed(PLAIN[:40_000])
+    cut = content[: len(CONTEXT) + BODY_PREFIX_BYTES + 16400 + 16]
+    reader, _ = opened(cut, prefix_of(content))
+    assert reader.size == 16384
+    with pytest.raises(ChunkTampered):
+        reader.read()
+    assert reader.read(0, 100) == PLAIN[:100]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -23,13 +24,18 @@ from redoubt.errors import (
     CommitConflict,
     IdentityMismatch,
     KeyReferenced,
+    NoCommit,
     NotFound,
     NotSealed,
+    PartChanged,
     RedoubtError,
     SealedError,
     SlotDamaged,
+    StorageError,
+    WrapRefused,
 )
 from redoubt.keys.names import KeyName
+from redoubt.keys.types import WrapContext, WrappedKey
 from redoubt.keys.workspace import Workspace
 from redoubt.sealed import keyfiles
 from redoubt.sealed import maintain as maintain_module
@@ -67,15 +73,126 @@ def stamps(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     }
 
 
+# --- planted files ----------------------------------------------------------------------------------------------------
+def planted(other: Dataset, *, version: int) -> WrappedKey:
+    """A record that nobody wrapped, for the data key of another dataset: only its public ids are needed."""
+    part = other.parts[0]
+    name = other.keys.resolve(None) if isinstance(other.keys, Workspace) else None
+    assert name is not None
+    return WrappedKey(WrapContext(other.id, part.key), name, version, "aes-256-gcm", bytes(60))
+
+
+def test_planted_key_file_of_another_dataset_does_not_free_its_key(
+    folder: Path, keys: Workspace, tmp_path: Path
+) -> None:
+    write_dataset(folder, keys)
+    other = write_dataset(tmp_path / "other", keys)
+    rotate(keys)
+    place = folder / "_keys" / str(other.parts[0].key)
+    place.mkdir()
+    (place / "00000001").write_bytes(planted(other, version=2).encode())
+    with pytest.raises(IdentityMismatch, match="another dataset"):
+        rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for)
+    name = keys.resolve(None)
+    rewrap_dataset(str(tmp_path / "other"), keys=keys, provider_for=keys.provider_for)
+    assert read_dataset(Dataset.open(str(tmp_path / "other"), keys=keys)) == CONTENTS
+    with pytest.raises(KeyReferenced):
+        keys.provider_for(name).destroy(name, version=1)
+
+
+def test_genuine_key_file_copied_from_another_dataset_does_not_free_its_key(
+    folder: Path, keys: Workspace, tmp_path: Path
+) -> None:
+    write_dataset(folder, keys)
+    other = write_dataset(tmp_path / "other", keys)
+    rotate(keys)
+    copied = f"_keys/{other.parts[0].key}"
+    shutil.copytree(tmp_path / "other" / copied, folder / copied)
+    with pytest.raises(IdentityMismatch):
+        rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for)
+    assert len(keys.provider_for(keys.resolve(None)).references(keys.resolve(None), version=1)) == 2
+
+
+def test_forged_newer_generation_does_not_cost_the_genuine_key_file(folder: Path, keys: Workspace) -> None:
+    dataset = write_dataset(folder, keys)
+    rotate(keys)
+    place = folder / "_keys" / str(dataset.parts[0].key)
+    (place / "00000002").write_bytes(planted(dataset, version=2).encode())
+    with pytest.raises(WrapRefused):
+        rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for)
+    assert (place / "00000001").exists()
+    (place / "00000002").unlink()
+    assert read_dataset(Dataset.open(str(folder), keys=keys)) == CONTENTS
+
+
+def test_gc_does_not_follow_a_link_that_replaces_a_folder(
+    folder: Path, keys: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(folder, keys)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "thesis.tex").write_text("mine")
+    (folder / "data/zz").mkdir()
+    (folder / "data/zz/thesis.tex").write_text("bait")
+    os.utime(folder / "data/zz/thesis.tex", (0, 0))
+    real = LocalStorage.delete
+
+    def swapped(self: LocalStorage, name: str) -> None:
+        shutil.rmtree(folder / "data/zz")
+        (folder / "data/zz").symlink_to(outside)
+        real(self, name)
+
+    monkeypatch.setattr(LocalStorage, "delete", swapped)
+    with pytest.raises(StorageError):
+        collect_garbage(str(folder), keys=keys)
+    assert (outside / "thesis.tex").read_text() == "mine"
+
+
+def test_rewrap_does_not_list_through_a_link(folder: Path, keys: Workspace, tmp_path: Path) -> None:
+    dataset = write_dataset(folder, keys)
+    place = folder / "_keys" / str(dataset.parts[0].key)
+    shutil.move(place, tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    rotate(keys)
+    with pytest.raises(RedoubtError):
+        rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for)
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["00000001"]
+
+
+def test_adopt_of_a_file_that_is_cut_while_it_is_read_commits_nothing_short(
+    tmp_path: Path, keys: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "adopt"
+    place.mkdir()
+    plain = bytes(i * 7 & 255 for i in range(25 * 16384 + 9))
+    path = place / "rows.csv.sealed"
+    write_file(path, plain, keys)
+    whole, real = path.stat().st_size, LocalFile.read_into
+    ends = 0
+
+    def cut(self: LocalFile, offset: int, out: memoryview) -> int:
+        nonlocal ends
+        if offset == 0 and ends == 2:  # authenticated to its end: now it is read again for its digest
+            os.truncate(path, 8192 + 56 + 10 * 16400 + 16)
+        count = real(self, offset, out)
+        ends += offset + count == whole
+        return count
+
+    monkeypatch.setattr(LocalFile, "read_into", cut)
+    with pytest.raises(PartChanged, match="length changed"):
+        adopt(str(place), keys=keys)
+    assert not (place / "_commits").exists()
+
+
 # --- re-wrap of datasets ----------------------------------------------------------------------------------------------
 def test_rewrap_touches_no_part(folder: Path, keys: Workspace) -> None:
     write_dataset(folder, keys)
     write_dataset(folder, keys, mode=WriteMode.APPEND, contents={"new": b"n"})
     before = stamps(folder)
     rotate(keys)
-    assert rewrap_dataset(str(folder), provider_for=keys.provider_for) == Rewrapped(replaced=2, current=0)
+    assert rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for) == Rewrapped(replaced=2, current=0)
     assert stamps(folder) == before
-    assert rewrap_dataset(str(folder), provider_for=keys.provider_for) == Rewrapped(replaced=0, current=2)
+    assert rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for) == Rewrapped(replaced=0, current=2)
     assert read_dataset(verify_dataset(str(folder), keys=keys).check()) == {**CONTENTS, "new": b"n"}
     assert {name[-8:] for name in files_below(folder / "_keys")} == {"00000002"}
 
@@ -87,7 +204,7 @@ def test_an_old_key_version_can_be_destroyed_once_nothing_needs_it(folder: Path,
     rotate(keys)
     with pytest.raises(KeyReferenced):
         provider.destroy(name, version=1)
-    rewrap_dataset(str(folder), provider_for=keys.provider_for)
+    rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for)
     provider.destroy(name, version=1)
     assert read_dataset(Dataset.open(str(folder), keys=keys)) == dict(CONTENTS)
 
@@ -107,10 +224,10 @@ def test_an_interrupted_rewrap_is_finished_by_the_next(
     owner: object = {"_settle": maintain_module, "remove_older": keyfiles, "settle": type(provider)}[died_before]
     monkeypatch.setattr(owner, died_before, die)
     with pytest.raises(KeyboardInterrupt):
-        rewrap_dataset(str(folder), provider_for=keys.provider_for)
+        rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for)
     monkeypatch.undo()
     assert read_dataset(Dataset.open(str(folder), keys=keys)) == dict(CONTENTS)
-    rewrap_dataset(str(folder), provider_for=keys.provider_for)
+    rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for)
     provider.destroy(name, version=1)
     assert len(files_below(folder / "_keys")) == 1
     assert verify_dataset(str(folder), keys=keys).check().parts
@@ -137,7 +254,7 @@ def test_old_and_new_readers_work_while_it_runs(folder: Path, keys: Workspace) -
         reader.start()
     for _ in range(40):
         rotate(keys)
-        rewrap_dataset(str(folder), provider_for=keys.provider_for)
+        rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for)
     ended.set()
     for reader in readers:
         reader.join()
@@ -150,7 +267,9 @@ def test_rewraps_at_once_leave_one_current_key(folder: Path, keys: Workspace) ->
     rotate(keys)
     done: list[Rewrapped] = []
     threads = [
-        threading.Thread(target=lambda: done.append(rewrap_dataset(str(folder), provider_for=keys.provider_for)))
+        threading.Thread(
+            target=lambda: done.append(rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for))
+        )
         for _ in range(4)
     ]
     for thread in threads:
@@ -170,13 +289,13 @@ def test_rewrap_that_always_loses_says_so(folder: Path, keys: Workspace, monkeyp
     rotate(keys)
     monkeypatch.setattr(keyfiles, "replace", lambda *_, **__: False)
     with pytest.raises(CommitConflict):
-        rewrap_dataset(str(folder), provider_for=keys.provider_for)
+        rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for)
 
 
 def test_rewrap_of_what_is_no_dataset(folder: Path, keys: Workspace) -> None:
     folder.mkdir()
-    with pytest.raises(NotFound):
-        rewrap_dataset(str(folder), provider_for=keys.provider_for)
+    with pytest.raises(NoCommit):
+        rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for)
 
 
 def test_mapping_a_namespace_to_another_provider_needs_no_rewrite(folder: Path, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_rewrapping_touches_no_part(table: Path, keys: Workspace) -> None:
     before = {part.name: (table / part.name).stat().st_mtime_ns for part in parts(table, keys)}
     name = keys.resolve("default")
     keys.provider_for(name).rotate(name)
-    assert rewrap_dataset(str(table), provider_for=keys.provider_for).replaced == 2
+    assert rewrap_dataset(str(table), keys=keys, provider_for=keys.provider_for).replaced == 2
     assert {name: (table / name).stat().st_mtime_ns for name in before} == before
     assert parquet.read_table(str(table), keys=keys).num_rows == 2 * ROWS
 

@@ -34,7 +34,7 @@ def test_a_datasets_life(s3_location: str, keys: Workspace) -> None:
     name = keys.resolve(None)
     keys.provider_for(name).rotate(name)
     before = set(storage_for(s3_location).list("data"))
-    assert rewrap_dataset(s3_location, provider_for=keys.provider_for).replaced == 2
+    assert rewrap_dataset(s3_location, keys=keys, provider_for=keys.provider_for).replaced == 2
     assert set(storage_for(s3_location).list("data")) == before
     keys.provider_for(name).destroy(name, version=1)
     assert read_dataset(verify_dataset(s3_location, keys=keys).check()) == expected

@@ -98,7 +98,7 @@ def test_rewrap_of_10_000_parts_touches_none(tmp_path: Path) -> None:
     keys.provider_for(name).rotate(name)
     old_reader = Dataset.open(str(folder), keys=keys)
     start = time.monotonic()
-    rewrap_dataset(str(folder), provider_for=keys.provider_for)
+    rewrap_dataset(str(folder), keys=keys, provider_for=keys.provider_for)
     seconds = time.monotonic() - start
     print(f"re-wrap of {PARTS} parts: {seconds:.3f} s")
     assert seconds < 5

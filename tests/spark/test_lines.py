@@ -74,3 +74,15 @@ def test_a_split_reads_only_its_range_and_the_tail_of_its_last_line() -> None:
     assert content.find(got) >= 0
     assert min(start for start, _ in touched) == 299_999
     assert max(stop for _, stop in touched) <= 400_000 + lines._TAIL_BYTES
+
+
+@pytest.mark.parametrize("split", [0, 1])
+def test_a_line_of_many_blocks_is_searched_once(split: int) -> None:
+    """Quadratic work would take minutes here: 64 MiB without a separator, in blocks of 64 KiB and less."""
+
+    content = b"x" * (64 << 20)
+    reader = Memory(content, 1 << 16)
+    if split:
+        assert list(line_blocks(reader, 1, len(content))) == []
+    else:
+        assert sum(map(len, line_blocks(reader, 0, 10))) == len(content)

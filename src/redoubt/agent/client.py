@@ -178,6 +178,6 @@ def _problem(content: bytes) -> RedoubtError:
         problem = json.loads(content)
         code = str(problem["type"]).removeprefix(ERROR_URN)
         detail = str(problem["detail"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return EndpointError("the key endpoint answered with an error that is no problem document")
     return errors.by_code().get(code, EndpointError)(detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -25,6 +26,9 @@ def unseal(
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     at_commit: Annotated[
         str | None, typer.Option("--at-commit", metavar="DIGEST", help="Refuse any other head than this commit.")
+    ] = None,
+    dataset_id: Annotated[
+        UUID | None, typer.Option("--dataset", metavar="ID", help="Refuse any other dataset than this one.")
     ] = None,
 ) -> None:
     """Write the plaintext of a sealed file or dataset. Nothing that is not authentic is ever written under DST's name.
@@ -48,7 +52,7 @@ def unseal(
     else:
         if sink is not None:
             raise UsageError("a dataset cannot be written to stdout; name a folder")
-        dataset = Dataset.open(source, keys=keys, at_commit=at_commit)
+        dataset = Dataset.open(source, keys=keys, at_commit=at_commit, dataset_id=dataset_id)
         total = sum(part.length for part in dataset.parts)
         with bytes_bar("unsealing", total, quiet=session.options.json) as progress:
             done = len(unseal_folder(dataset, Path(target), replace=force, progress=progress))

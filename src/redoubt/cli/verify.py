@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
-from redoubt.cli.output import Json
+from redoubt.cli.output import Json, printable
 from redoubt.cli.progress import bytes_bar
 from redoubt.cli.session import Session, command
 from redoubt.errors import UsageError
@@ -26,6 +27,9 @@ def verify(
     at_commit: Annotated[
         str | None, typer.Option("--at-commit", metavar="DIGEST", help="Refuse any other head than this commit.")
     ] = None,
+    dataset_id: Annotated[
+        UUID | None, typer.Option("--dataset", metavar="ID", help="Refuse any other dataset than this one.")
+    ] = None,
 ) -> None:
     """Authenticate every byte without writing plaintext anywhere. Every fault is listed; any fault is exit status 3."""
     from redoubt.sealed.objects import open_object
@@ -43,12 +47,14 @@ def verify(
         session.output.result({"path": path, "kind": "file", "plaintext_bytes": opened.reader.size}, text=text)
         return
     with bytes_bar("verifying", None, quiet=session.options.json) as progress:
-        report = verify_dataset(path, keys=session.workspace, at_commit=at_commit, progress=progress)
+        report = verify_dataset(
+            path, keys=session.workspace, at_commit=at_commit, dataset_id=dataset_id, progress=progress
+        )
     for fault in report.faults:
-        session.output.say(f"{fault.name}: {fault.error}")
+        session.output.say(printable(f"{fault.name}: {fault.error}", keep=""))
     report.check()
     for name in report.orphans:
-        session.output.say(f"not listed by the head, never read: {name}")
+        session.output.say(printable(f"not listed by the head, never read: {name}", keep=""))
     session.output.result(
         {
             "path": path,
@@ -83,7 +89,9 @@ def inspect(session: Session, path: Annotated[str, typer.Argument(metavar="PATH"
             facts = _file_facts(file)
         finally:
             file.close()
-        session.output.result(facts, text="\n".join(f"{name}: {value}" for name, value in facts.items()))
+        session.output.result(
+            facts, text="\n".join(printable(f"{name}: {value}", keep="") for name, value in facts.items())
+        )
         return
     dataset = Dataset.open(path, keys=session.workspace)
     commit = dataset.head.commit
@@ -100,7 +108,7 @@ def inspect(session: Session, path: Annotated[str, typer.Argument(metavar="PATH"
         for part in dataset.parts
     ]
     for name, value in facts.items():
-        session.output.say(f"{name}: {value}")
+        session.output.say(printable(f"{name}: {value}", keep=""))
     rows = [(part.name, part.kind.value, part.length, part.media_type) for part in dataset.parts]
     session.output.table({**facts, "parts": parts}, columns=("part", "kind", "bytes", "media type"), rows=rows)
 
@@ -124,7 +132,7 @@ def rewrap(
     replaced = current = 0
     for path in paths:
         if is_folder(path):
-            done = rewrap_dataset(path, provider_for=session.workspace.provider_for)
+            done = rewrap_dataset(path, keys=session.workspace, provider_for=session.workspace.provider_for)
             replaced, current = replaced + done.replaced, current + done.current
         elif "://" in path:
             raise UsageError(
@@ -159,7 +167,8 @@ def collect(
     names = collect_garbage(path, keys=session.workspace, older_than=older_than_hours * 3600, dry_run=dry_run)
     verb = "would be deleted" if dry_run else "deleted"
     session.output.result(
-        {"deleted": [*names], "dry_run": dry_run}, text="\n".join([*names, f"{len(names)} files {verb}"])
+        {"deleted": [*names], "dry_run": dry_run},
+        text="\n".join([*(printable(name, keep="") for name in names), f"{len(names)} files {verb}"]),
     )
 
 

@@ -15,6 +15,7 @@ Rules of the format that this module holds:
 from __future__ import annotations
 
 import hmac
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -178,17 +179,28 @@ class BodyEncryptor:
     def __init__(self, *, data_key: bytes, context: bytes) -> None:
         self._inner = Cobblestone256Encryptor(data_key, context)
         self._buffer = _ReusedBuffer()
+        self._process = os.getpid()
 
     def update(self, data: bytes | bytearray | memoryview) -> memoryview:
-        """Encrypt *data*; the view returned is valid until the next call."""
+        """Encrypt *data*; the view returned is valid until the next call.
+
+        Raises:
+            RuntimeError: the process forked since: two bodies would share salt and nonces.
+        """
+        self._check_process()
         # cryptography asks for room for the input, one more chunk and the prefix.
         tags = (len(data) // CHUNK_PLAINTEXT_BYTES + 2) * CHUNK_TAG_BYTES
         out = self._buffer.of(len(data) + tags + CHUNK_PLAINTEXT_BYTES + BODY_PREFIX_BYTES)
         return memoryview(out)[: self._inner.update_into(data, out)]
 
     def finalize(self) -> bytes:
-        """Return the end of the body; the encryptor cannot be used afterwards."""
+        """Return the end of the body; the encryptor cannot be used afterwards. Raises as :meth:`update`."""
+        self._check_process()
         return self._inner.finalize()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError("an encryptor cannot be used in a forked process: its salt would repeat")
 
 
 class BodyDecryptor:

@@ -33,7 +33,8 @@ class SealedReader:
         self._file = file
         self._data_key = data_key
         self._context = context
-        self._prefix = prefix
+        #: The 56 bytes before the first chunk, whose commitment was checked.
+        self.prefix = prefix
         self._key = BodyKey.open(
             data_key=data_key.secret, context=context, prefix=prefix, ciphertext_length=file.size - offset
         )
@@ -64,6 +65,9 @@ class SealedReader:
         """
         end = self.size if end is None else min(end, self.size)
         geometry = self._key.geometry
+        if start < end == self.size and end % CHUNK_PLAINTEXT_BYTES == 0:
+            # The last chunk is empty: no run below holds it, and only it vouches for the end.
+            self.check_end()
         for first, last in chunk_runs(geometry, start=start, end=end, run_chunks=RUN_CHUNKS):
             offset, length = geometry.chunk_span(first, last)
             ciphertext = self._read(offset, length)
@@ -82,7 +86,7 @@ class SealedReader:
         decryptor = BodyDecryptor(data_key=self._data_key.secret, context=self._context)
         # The prefix that was checked, not the one that stands in the file by now: a writer's other attempt at the same
         # part is authentic under the same header, and only its salt tells it from this one.
-        decryptor.update(self._prefix)
+        decryptor.update(self.prefix)
         total = self._key.geometry.ciphertext_length
         step = min(STREAM_CHUNKS * CHUNK_CIPHERTEXT_BYTES, len(self._ciphertext))
         for offset in range(BODY_PREFIX_BYTES, total, step):

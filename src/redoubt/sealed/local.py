@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from redoubt.errors import AlreadyExists, NotFound, StorageError
+from redoubt.sealed.nofollow import files_below, remove_below
 from redoubt.sealed.storage import Entry, read_whole
 
 #: Dirty data is flushed in the background at this interval, so that the final fsync has little left to do.
@@ -237,11 +238,6 @@ class AtomicFile:
                 self._temporary.unlink()
 
 
-def _raise_unless_missing(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
-
-
 class LocalStorage:
     """A folder on a local file system."""
 
@@ -281,15 +277,10 @@ class LocalStorage:
         return read_whole(self.open(name), limit=limit, where=str(self._path(name)))
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Walk the folder; symbolic links are not followed into other folders."""
-        start = self._path(prefix)
-        with storage_errors(start):
-            for folder, _, names in os.walk(start, onerror=_raise_unless_missing):
-                for name in names:
-                    path = Path(folder, name)
-                    with contextlib.suppress(FileNotFoundError):
-                        status = path.lstat()
-                        yield Entry(path.relative_to(self.root).as_posix(), status.st_size, status.st_mtime)
+        """Walk the folder; symbolic links below the root are not followed."""
+        with storage_errors(self._path(prefix)), contextlib.suppress(FileNotFoundError):
+            for name, status in files_below(self.root, prefix):
+                yield Entry(name, status.st_size, status.st_mtime)
 
     def size(self, name: str) -> int:
         """Stat the file."""
@@ -297,14 +288,6 @@ class LocalStorage:
             return self._path(name).stat().st_size
 
     def delete(self, name: str) -> None:
-        """Unlink the file, and folders that it leaves empty below the root."""
-        path = self._path(name)
-        with storage_errors(path), contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        folder = path.parent
-        while folder != self.root and self.root in folder.parents:
-            try:
-                folder.rmdir()
-            except OSError:
-                return
-            folder = folder.parent
+        """Unlink the file, and folders that it leaves empty below the root; symbolic links are not followed."""
+        with storage_errors(self._path(name)):
+            remove_below(self.root, name)

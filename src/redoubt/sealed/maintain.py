@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
-from redoubt.errors import CommitConflict, NotFound, SealedError
+from redoubt.errors import CommitConflict, IdentityMismatch, NotFound, PartChanged, SealedError
 from redoubt.keys.names import KeyName
 from redoubt.keys.provider import KeySource, Provider
 from redoubt.keys.types import WrappedKey
-from redoubt.limits import BODY_PREFIX_BYTES, PREAMBLE_BYTES
 from redoubt.sealed import keyfiles
 from redoubt.sealed.commit import Operation, Part, PartKind
 from redoubt.sealed.dataset import Dataset, commit_numbers
@@ -38,25 +38,36 @@ class Rewrapped:
     current: int
 
 
-def rewrap_dataset(location: str | Storage, *, provider_for: Callable[[KeyName], Provider]) -> Rewrapped:
+def rewrap_dataset(
+    location: str | Storage, *, keys: KeySource, provider_for: Callable[[KeyName], Provider]
+) -> Rewrapped:
     """Wrap every data key of a dataset under the newest version of its primary key. Touches key files only.
 
     Readers and writers go on meanwhile. Interrupted, it leaves every key file old or new; run again, it finishes.
 
+    Every record is authenticated, and compared with the dataset that the head states, before an older one is removed
+    or an older version's use is forgotten: a planted key file must not cost this dataset its key, nor another one its
+    references.
+
     Raises:
-        NotFound: there are no key files.
-        KeyError_, StorageError: a key cannot be re-wrapped; those done stay done.
+        NoCommit: there is no dataset.
+        IdentityMismatch: a key file is another dataset's; nothing was changed.
+        SealedError, KeyError_, StorageError: a key cannot be re-wrapped; those done stay done.
     """
     storage = storage_for(location) if isinstance(location, str) else location
+    dataset_id = Dataset.open(storage, keys=keys).id
     ids = keyfiles.data_key_ids(storage)
-    if not ids:
-        raise NotFound(f"{storage.location} has no key files")
+    for data_key_id in ids:
+        _, found = keyfiles.read_current(storage, data_key_id)
+        _check_owner(found, dataset_id)
     replaced = current = 0
     for data_key_id in ids:
         for _ in range(_CAS_ATTEMPTS):
             generation, old = keyfiles.read_current(storage, data_key_id)
+            _check_owner(old, dataset_id)
             provider = provider_for(old.key)
             if old.version == provider.describe(old.key).current.version:
+                provider.unwrap([old])
                 _settle(storage, provider, generation, old)  # for a re-wrap that was interrupted here
                 current += 1
                 break
@@ -68,6 +79,14 @@ def rewrap_dataset(location: str | Storage, *, provider_for: Callable[[KeyName],
         else:
             raise CommitConflict(f"other re-wraps of data key {data_key_id} came first {_CAS_ATTEMPTS} times")
     return Rewrapped(replaced, current)
+
+
+def _check_owner(wrapped: WrappedKey, dataset_id: UUID) -> None:
+    if wrapped.context.dataset_id != dataset_id:
+        raise IdentityMismatch(
+            f"the key file of data key {wrapped.context.data_key_id} belongs to another dataset",
+            hint="Remove its folder below _keys if you did not put it there.",
+        )
 
 
 def _settle(storage: Storage, provider: Provider, generation: int, current: WrappedKey) -> None:
@@ -105,8 +124,6 @@ def adopt(location: str, *, keys: KeySource, key: str | None = None) -> Dataset:
 def _adopted(storage: Storage, name: str, keys: KeySource) -> Part:
     file = storage.open(name)
     try:
-        prefix = bytearray(BODY_PREFIX_BYTES)
-        file.read_into(PREAMBLE_BYTES, memoryview(prefix))
         digest = hashlib.sha256()
         opened = open_standalone(file, keys=keys, where=name)
         for _ in opened.reader.stream():
@@ -116,6 +133,8 @@ def _adopted(storage: Storage, name: str, keys: KeySource) -> Part:
         while count := file.read_into(offset, buffer):
             digest.update(buffer[:count])
             offset += count
+        if offset != file.size:
+            raise PartChanged("its length changed while it was read")
     except SealedError as error:
         raise type(error)(f"{name}: {error.what}", hint=error.hint) from None
     finally:
@@ -127,8 +146,9 @@ def _adopted(storage: Storage, name: str, keys: KeySource) -> Part:
         commit=header.commit_id,
         key=header.data_key_id,
         owner=header.dataset_id,
-        length=offset,
-        prefix=prefix.hex(),
+        # Length and prefix are those that were authenticated, whatever stands in the file by now.
+        length=file.size,
+        prefix=opened.reader.prefix.hex(),
         sha256=digest.hexdigest(),
         media_type=header.media_type,
     )

@@ -60,6 +60,7 @@ def verify_dataset(
     *,
     keys: KeySource,
     at_commit: str | None = None,
+    dataset_id: UUID | None = None,
     progress: Progress = lambda _: None,
     workers: int | None = None,
 ) -> Report:
@@ -68,7 +69,7 @@ def verify_dataset(
     Raises:
         SealedError, KeyError_, StorageError: there is no authentic head, or it is not the pinned one.
     """
-    dataset = Dataset.open(location, keys=keys, at_commit=at_commit)
+    dataset = Dataset.open(location, keys=keys, at_commit=at_commit, dataset_id=dataset_id)
     faults = _verify_history(dataset)
 
     def check(part: Part) -> Fault | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from redoubt.errors import AlreadyExists, ModeRefused, NoCommit, OptionRefused
 from redoubt.sealed.dataset import Dataset, commit_numbers
@@ -74,16 +75,17 @@ def read(
     format: str | None = None,  # noqa: A002  (Spark's readers call it so)
     schema: StructType | str | None = None,
     at_commit: str | None = None,
+    dataset_id: UUID | None = None,
     options: Mapping[str, str] | None = None,
 ) -> DataFrame:
     """Return the sealed dataset at *path* as a DataFrame; format and schema default to what was written.
 
-    *at_commit* refuses any head but that digest.
+    *at_commit* refuses any head but that digest; *dataset_id* any other dataset, whatever its commit.
 
     Raises:
-        NoCommit, SealedError, KeyError_: it is no dataset, not authentic, or not released.
+        NoCommit, SealedError, KeyError_: it is no dataset, not the expected one, not authentic, or not released.
     """
-    dataset = Dataset.open(path, keys=keys_of(spark), at_commit=at_commit)
+    dataset = Dataset.open(path, keys=keys_of(spark), at_commit=at_commit, dataset_id=dataset_id)
     properties = dataset.head.commit.properties
     chosen = format or properties.get("format")
     if chosen is None:

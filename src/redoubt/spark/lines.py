@@ -45,19 +45,24 @@ def line_blocks(reader: RangeReader, start: int, end: int, *, separator: bytes =
     end = min(end, reader.size)
     if first is None or first >= end:
         return
-    rest = b""
+    rest: list[bytes] = []
+    length = 0
+    tail = b""  # with a separator of several bytes the one that ends a line may have begun in the block before
     for block in _pieces(reader.blocks(first, end)):
-        # With a separator of several bytes the one that ends a line may have begun in the block before.
-        joined = rest + block
-        cut = joined.rfind(separator, max(len(rest) - len(separator) + 1, 0)) + len(separator)
-        if cut < len(separator):
-            rest = joined
-            _check_length(rest)
+        window = tail + block
+        cut = window.rfind(separator)
+        if cut < 0:
+            rest.append(block)
+            length += len(block)
+            _check_length(length)
+            tail = _tail(window, separator)
             continue
-        yield joined[:cut]
-        rest = joined[cut:]
-    if rest:  # the last line goes on behind the split's end
-        yield rest + _until_separator(reader, end, rest, separator)
+        after = cut + len(separator) - len(tail)
+        yield b"".join([*rest, block[:after]])
+        rest, length = [block[after:]], len(block) - after
+        tail = _tail(rest[0], separator)
+    if length:  # the last line goes on behind the split's end
+        yield b"".join([*rest, *_until_separator(reader, end, tail, length, separator)])
 
 
 def _pieces(blocks: Iterable[memoryview]) -> Iterator[bytes]:
@@ -71,33 +76,44 @@ def _first_line(reader: RangeReader, start: int, separator: bytes) -> int | None
     if start == 0:
         return 0
     base = position = max(start - len(separator), 0)
-    window = b""
+    tail = b""
     while position < reader.size:
-        window += reader.read(position, position + _TAIL_BYTES)
+        window = tail + reader.read(position, position + _TAIL_BYTES)
         found = window.find(separator)
         if found >= 0:
-            return base + found + len(separator)
+            return position - len(tail) + found + len(separator)
         position += _TAIL_BYTES
-        _check_length(window)
+        _check_length(position - base)
+        tail = _tail(window, separator)
     return None
 
 
-def _until_separator(reader: RangeReader, position: int, before: bytes, separator: bytes) -> bytes:
-    """Return the bytes from *position* up to and with the next separator, which may begin in *before*."""
-    overlap = before[len(before) - len(separator) + 1 :]
-    window = overlap
+def _until_separator(reader: RangeReader, position: int, tail: bytes, length: int, separator: bytes) -> Iterator[bytes]:
+    """Yield the bytes from *position* up to and with the next separator, which may begin in *tail*.
+
+    *length* is what the line has already.
+    """
     while position < reader.size:
-        window += reader.read(position, position + _TAIL_BYTES)
-        position += _TAIL_BYTES
+        block = reader.read(position, position + _TAIL_BYTES)
+        window = tail + block
         found = window.find(separator)
         if found >= 0:
-            return window[len(overlap) : found + len(separator)]
-        _check_length(window)
-    return window[len(overlap) :]
+            yield block[: found + len(separator) - len(tail)]
+            return
+        yield block
+        length += len(block)
+        _check_length(length)
+        position += _TAIL_BYTES
+        tail = _tail(window, separator)
 
 
-def _check_length(line: bytes) -> None:
-    if len(line) > MAX_LINE_BYTES:
+def _tail(window: bytes, separator: bytes) -> bytes:
+    """Return the end of *window* in which a separator may have begun: each byte is searched once."""
+    return window[max(len(window) - len(separator) + 1, 0) :]
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_LINE_BYTES:
         raise OptionRefused(
             f"a line is longer than {MAX_LINE_BYTES} bytes",
             hint="Set lineSep to the file's line separator, or read the file with multiLine.",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self, TypeVar
+from uuid import UUID
 
 from redoubt.errors import OptionRefused
 
@@ -67,6 +68,7 @@ class TextOptions:
     time_zone: str = "UTC"
     key: str | None = None
     at_commit: str | None = None
+    dataset_id: UUID | None = None
     loose: bool = False
     split_bytes: int = DEFAULT_SPLIT_BYTES
 
@@ -92,6 +94,8 @@ class TextOptions:
                 values[_STRINGS[name]] = value
             elif name == "mode":
                 values["mode"] = _choice(ParseMode, value.upper(), "mode")
+            elif name == "datasetid":
+                values["dataset_id"] = _uuid(name, value)
             elif name == "maxsplitbytes":
                 values["split_bytes"] = _positive(name, value)
             elif name == "encoding" or name == "charset":
@@ -161,6 +165,13 @@ def _positive(name: str, value: str) -> int:
     if not (value.isascii() and value.isdecimal() and int(value) > 0):
         raise OptionRefused(f"{name} must be a positive number of bytes, not {value!r}")
     return int(value)
+
+
+def _uuid(name: str, value: str) -> UUID:
+    try:
+        return UUID(value)
+    except ValueError:
+        raise OptionRefused(f"{name} must be a dataset id as `redoubt inspect` shows it, not {value!r}") from None
 
 
 def _choice(kind: type[E], value: str, name: str) -> E:

@@ -51,7 +51,7 @@ def plan(options: TextOptions, *, keys: KeySource) -> list[Split]:
             for location, size in _loose_files(options.path)
             for start, end in _ranges(max(size - PREAMBLE_BYTES, 0), options)
         ]
-    dataset = Dataset.open(options.path, keys=keys, at_commit=options.at_commit)
+    dataset = Dataset.open(options.path, keys=keys, at_commit=options.at_commit, dataset_id=options.dataset_id)
     if any(part.kind is PartKind.PARQUET for part in dataset.parts):
         raise OptionRefused(
             f"{options.path} is a sealed Parquet table", hint="Read it with spark.read.parquet or redoubt.spark.read."
