@@ -226,6 +226,18 @@ def test_part_of_another_dataset(
 
 
 @telling_param
+def test_dataset_laid_inside_another(
+    sealed_spark: SparkSession, parts: dict[str, Path], workspace: Workspace, reader: Reader, tmp_path: Path
+) -> None:
+    write_dataset(tmp_path / "stranger", {"0.csv.sealed": lines(ROWS)}, keys=workspace)
+    folder = parts["0.csv.sealed"].parent
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "stranger", folder)
+    (laid,) = folder.glob("data/*/0.csv.sealed")
+    assert refusal(lambda: reader(sealed_spark, str(laid))) == "sealed.identity"
+
+
+@telling_param
 def test_part_of_an_older_commit(
     sealed_spark: SparkSession, parts: dict[str, Path], workspace: Workspace, reader: Reader, tmp_path: Path
 ) -> None:

@@ -621,6 +621,42 @@ def test_an_added_part_is_refused_or_never_read(
     assert whole(read_parquet(spark, str(native))) == WHOLE
 
 
+def test_another_table_laid_over_a_partition_is_refused(
+    spark: SparkSession, frame: DataFrame, native: Path, tmp_path: Path
+) -> None:
+    """Attack by copying alone: with partition pruning, or a folder's path, no file of the victim would be opened."""
+    victim = tmp_path / "victim"
+    frame.write.partitionBy("g").parquet(str(victim))
+    schema = spark.read.parquet(str(victim)).schema
+    shutil.rmtree(victim / "g=1")
+    shutil.copytree(native, victim / "g=1")
+    refused(lambda: whole(spark.read.schema(schema).parquet(str(victim)).where("g = 1")), "sealed.identity")
+    refused(lambda: whole(spark.read.parquet(str(victim / "g=1"))), "sealed.identity")
+    refused(lambda: whole(spark.read.schema(schema).parquet(str(victim))), "sealed.identity", "sealed.part_missing")
+
+
+def test_another_table_laid_around_a_table_is_refused(spark: SparkSession, frame: DataFrame, tmp_path: Path) -> None:
+    """The same from above: the attacker's table lists a part where the victim's stand."""
+    victim, other = tmp_path / "lake" / "g=1", tmp_path / "other"
+    frame.write.parquet(str(victim))
+    frame.write.partitionBy("g").parquet(str(other))
+    for part in victim.glob("*.parquet"):
+        part.unlink()
+    shutil.copytree(other, victim.parent, dirs_exist_ok=True)
+    refused(lambda: whole(spark.read.parquet(str(victim))), "sealed.identity")
+    refused(lambda: whole(spark.read.schema(frame.schema).parquet(str(victim))), "sealed.identity")
+
+
+def test_a_table_below_an_unrelated_folder_is_read(spark: SparkSession, frame: DataFrame, tmp_path: Path) -> None:
+    for name in ("day=1", "day=2"):
+        frame.write.parquet(str(tmp_path / "lake" / name))
+    assert spark.read.parquet(str(tmp_path / "lake")).count() == 2 * ROWS
+
+
+def test_a_table_is_not_written_into_another(frame: DataFrame, native: Path) -> None:
+    refused(lambda: frame.write.parquet(str(native / "g=1")), "spark.option")
+
+
 def test_a_part_of_an_older_commit_is_refused(
     spark: SparkSession, frame: DataFrame, table: Path, workspace: Workspace
 ) -> None:

@@ -38,20 +38,34 @@ public final class Dataset {
         this.commitDigest = commitDigest;
     }
 
-    /** Returns the nearest ancestor of {@code file} that holds commit records, if there is one. */
+    /**
+     * Returns the ancestor of {@code file} that holds commit records, if there is one. Datasets do not nest: of two such ancestors
+     * the storage could choose which one the file is checked against, so neither is believed.
+     *
+     * @throws RedoubtException {@code sealed.identity}: more than one ancestor holds commit records
+     */
     public static Optional<Path> rootOf(FileSystem fileSystem, Path file) throws IOException {
+        Path root = null;
         for (Path folder = file.getParent(); folder != null; folder = folder.getParent()) {
-            if (fileSystem.exists(commits(folder))) {
-                return Optional.of(folder);
+            if (!fileSystem.exists(commits(folder))) {
+                continue;
             }
+            if (root != null) {
+                throw new RedoubtException(
+                        ErrorCode.IDENTITY_MISMATCH,
+                        file + " lies in two sealed datasets, " + root + " and " + folder
+                                + ": one was laid there, or the commit records of one do not belong there");
+            }
+            root = folder;
         }
-        return Optional.empty();
+        return Optional.ofNullable(root);
     }
 
     /**
      * Returns the dataset that {@code file} lies in, at its head commit; what was read of it is kept in this JVM.
      *
-     * @throws RedoubtException {@code sealed.no_commit}: the file lies in no dataset; or as {@link #open}
+     * @throws RedoubtException {@code sealed.no_commit}: the file lies in no dataset; {@code sealed.identity}: it lies in two;
+     *     or as {@link #open}
      */
     public static Dataset containing(FileSystem fileSystem, Path file, Configuration configuration) throws IOException {
         Path root = rootOf(fileSystem, file)
