@@ -16,6 +16,7 @@ from tests.spark.parity import Case, arrow_schema, options_of
 from redoubt.errors import OptionRefused, RecordMalformed
 from redoubt.spark import csv_exact
 from redoubt.spark.csv_fast import FastCsv
+from redoubt.spark.datetimes import session_offset
 from redoubt.spark.options import TextOptions
 from redoubt.spark.values import to_decimal, to_double, to_float, to_integer
 
@@ -66,6 +67,14 @@ GOLDEN: list[tuple[str, str, str, dict[str, str], Rows]] = [
 @pytest.mark.parametrize(("name", "data", "schema", "given", "want"), GOLDEN, ids=[row[0] for row in GOLDEN])
 def test_golden_rows(name: str, data: str, schema: str, given: dict[str, str], want: Rows) -> None:
     assert rows(data, schema, **given) == want
+
+
+@pytest.mark.parametrize("zone", ["-x", "-", "--", "-Foo/Bar", "-99:99", "-EST", "+EST", " -"])
+def test_a_cell_with_an_impossible_zone_is_null_and_ends_no_job(zone: str) -> None:
+    """Attack by one cell: the look-up of a zone called itself without end."""
+    assert rows(f"2020-01-01 00:00:00{zone}\n", "a timestamp", timeZone="UTC") == [(None,)]
+    with pytest.raises(OptionRefused):
+        session_offset(zone)
 
 
 def test_failfast_tells_no_values() -> None:

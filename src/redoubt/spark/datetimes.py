@@ -128,14 +128,12 @@ def time_zone(name: str) -> ZoneInfo | int:
     if name == "Z":
         return 0
     name = _single_digits(name)
+    name = _SHORT_IDS.get(name, name)  # some stand for an offset
     fixed = _OFFSET_ZONE.fullmatch(name)
     if fixed is not None:
         return _fixed_seconds(name, fixed)
-    name = _SHORT_IDS.get(name, name)
     if name in {"UTC", "GMT", "UT", "Etc/UTC", "Zulu"}:
         return 0
-    if name[:1] == "-":
-        return time_zone(name)
     if _REGION.fullmatch(name) is None:
         raise ValueError(name)
     try:
