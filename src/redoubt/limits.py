@@ -48,6 +48,8 @@ MAX_ENDPOINT_REQUEST_BYTES: Final = 4 * 1024 * 1024
 MAX_ENDPOINT_RESPONSE_BYTES: Final = 4 * 1024 * 1024
 ENDPOINT_TIMEOUT_SECONDS: Final = 30.0
 MAX_CACHED_DATA_KEYS: Final = 16384
+#: How long an unwrapped data key outlives `redoubt keys disable`, in each process that keeps one; the same in Java.
+CACHED_KEY_SECONDS: Final = 600.0
 
 # --- evidence -------------------------------------------------------------------------------------------------------
 #: What the adapter reads of one file; each parser's own bound is lower.

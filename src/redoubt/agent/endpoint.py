@@ -1,8 +1,8 @@
 """The key endpoint: gives data keys to the processes of one job, over a socket that only this job's user can reach.
 
 Transport and checks are those of ``docs/endpoint.md``: a unix socket in a 0700 folder with the peer's user compared, or
-TLS 1.3 on loopback with a certificate made for this job and a token. Unwrapped keys are cached in memory, bounded, and
-are gone when the endpoint closes. What stands behind it is any :class:`redoubt.keys.provider.KeySource`.
+TLS 1.3 on loopback with a certificate made for this job and a token. Unwrapped keys are cached in memory, bounded in
+number and time, and are gone when the endpoint closes. What stands behind it is any :class:`redoubt.keys.provider.KeySource`.
 """
 
 from __future__ import annotations

@@ -1,22 +1,28 @@
-"""Unwrapped data keys in memory: one unwrap a wrapped record, bounded, cleared when the job ends."""
+"""Unwrapped data keys in memory: one unwrap a wrapped record, bounded in number and time, cleared when the job ends."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from redoubt.keys.provider import KeySource
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
-from redoubt.limits import MAX_CACHED_DATA_KEYS
+from redoubt.limits import CACHED_KEY_SECONDS, MAX_CACHED_DATA_KEYS
 
 
 class CachingKeySource:
-    """A key source that asks another one at most once for each wrapped key; at most MAX_CACHED_DATA_KEYS are kept."""
+    """A key source that keeps what another one unwrapped: at most MAX_CACHED_DATA_KEYS, each for CACHED_KEY_SECONDS.
 
-    def __init__(self, source: KeySource) -> None:
+    A use does not prolong a key's time: when it is over the source is asked again, and may refuse by then.
+    """
+
+    def __init__(self, source: KeySource, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
-        self._cache: OrderedDict[bytes, DataKey] = OrderedDict()
+        self._clock = clock
+        #: Key and end of its time; the next to end comes first.
+        self._cache: OrderedDict[bytes, tuple[DataKey, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def new_data_key(self, key: str | None, context: WrapContext) -> tuple[DataKey, WrappedKey]:
@@ -29,7 +35,8 @@ class CachingKeySource:
         """Unwrap, from memory where the very same record was unwrapped before."""
         records = [item.encode() for item in wrapped]
         with self._lock:
-            known = {record: self._cache[record] for record in records if record in self._cache}
+            self._drop_expired()
+            known = {record: self._cache[record][0] for record in records if record in self._cache}
         missing = [item for item, record in zip(wrapped, records, strict=True) if record not in known]
         if missing:
             for item, data_key in zip(missing, self._source.unwrap(missing), strict=True):
@@ -43,7 +50,15 @@ class CachingKeySource:
             self._cache.clear()
 
     def _keep(self, wrapped: WrappedKey, data_key: DataKey) -> None:
+        record = wrapped.encode()
         with self._lock:
-            self._cache[wrapped.encode()] = data_key
+            self._drop_expired()
+            self._cache[record] = (data_key, self._clock() + CACHED_KEY_SECONDS)
+            self._cache.move_to_end(record)
             while len(self._cache) > MAX_CACHED_DATA_KEYS:
                 self._cache.popitem(last=False)
+
+    def _drop_expired(self) -> None:
+        now = self._clock()
+        while self._cache and next(iter(self._cache.values()))[1] <= now:
+            self._cache.popitem(last=False)
