@@ -73,6 +73,8 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
         ),
         Setting("spark.sql.files.ignoreCorruptFiles", "false", sealed, "tampering is an error, never missing rows"),
         Setting("spark.sql.files.ignoreMissingFiles", "false", sealed, "a removed part is an error"),
+        Setting("spark.files.ignoreCorruptFiles", "false", sealed, "the same for RDDs (sc.textFile and the like)"),
+        Setting("spark.files.ignoreMissingFiles", "false", sealed, "the same for RDDs"),
         Setting(
             "spark.executor.killOnFatalError.depth",
             "0",
