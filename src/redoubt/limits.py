@@ -46,7 +46,12 @@ MAX_KEY_GENERATION: Final = 10**8 - 1
 # --- key endpoint ---------------------------------------------------------------------------------------------------
 MAX_ENDPOINT_REQUEST_BYTES: Final = 4 * 1024 * 1024
 MAX_ENDPOINT_RESPONSE_BYTES: Final = 4 * 1024 * 1024
+#: A request, from its token to its answer; also how long a client waits.
 ENDPOINT_TIMEOUT_SECONDS: Final = 30.0
+#: TLS handshake and head of the first request: any user of the machine can begin one.
+ENDPOINT_ADMISSION_SECONDS: Final = 5.0
+#: Each is a thread. Clients hold one for one call, so more of them only wait a little.
+MAX_ENDPOINT_CONNECTIONS: Final = 64
 MAX_CACHED_DATA_KEYS: Final = 16384
 #: How long an unwrapped data key outlives `redoubt keys disable`, in each process that keeps one; the same in Java.
 CACHED_KEY_SECONDS: Final = 600.0

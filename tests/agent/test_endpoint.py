@@ -12,6 +12,8 @@ import ssl
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,7 +39,7 @@ from redoubt.errors import (
 from redoubt.keys.provider import KeyState
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
 from redoubt.keys.workspace import Workspace
-from redoubt.limits import MAX_ENDPOINT_REQUEST_BYTES
+from redoubt.limits import MAX_ENDPOINT_CONNECTIONS, MAX_ENDPOINT_REQUEST_BYTES
 from redoubt.protocol.endpoint import UnwrapRequest
 from redoubt.sealed.dataset import Dataset
 
@@ -468,6 +470,65 @@ def test_plain_http_gets_nothing_from_the_tls_endpoint(tls: KeyEndpoint) -> None
     with pytest.raises((http.client.HTTPException, OSError)):
         connection.getresponse()
     connection.close()
+
+
+def test_silent_strangers_get_a_bounded_number_of_threads_and_no_time(
+    tls: KeyEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack by any user of the machine: connect to the port and say nothing, or a byte now and then."""
+    monkeypatch.setattr(type(tls._server), "admission_seconds", 1.0)
+    before = threading.active_count()
+    port = json.loads((tls.folder / "endpoint.json").read_text())["port"]
+    silent = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(MAX_ENDPOINT_CONNECTIONS + 40)]
+    time.sleep(0.5)
+    assert threading.active_count() - before <= MAX_ENDPOINT_CONNECTIONS
+    assert EndpointClient(tls.folder).health()["version"] == 1
+    for connection in silent[:MAX_ENDPOINT_CONNECTIONS]:
+        assert connection.recv(1) == b""
+    for connection in silent:
+        connection.close()
+
+
+def test_a_stranger_who_dribbles_a_request_without_token_is_cut_off(
+    tls: KeyEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(tls._server), "admission_seconds", 1.0)
+    connection = connect(tls.folder)
+    connection.connect()
+    begin = time.monotonic()
+    with pytest.raises(OSError):  # noqa: PT012  (which byte it is that fails depends on the buffers)
+        while time.monotonic() - begin < 10:
+            connection.sock.send(b"G")
+            time.sleep(0.1)
+    assert time.monotonic() - begin < 5
+    connection.close()
+
+
+def test_a_request_has_a_deadline_however_steadily_it_dribbles(
+    endpoint: KeyEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redoubt.agent.endpoint.ENDPOINT_TIMEOUT_SECONDS", 1.0)
+    connection = connect(endpoint.folder)
+    connection.putrequest("POST", "/v1/unwrap")
+    for name, value in {**headers(endpoint.folder), "Content-Length": "1000"}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    begin = time.monotonic()
+    with pytest.raises(OSError):  # noqa: PT012
+        while time.monotonic() - begin < 10:
+            connection.sock.send(b" ")
+            time.sleep(0.1)
+    assert time.monotonic() - begin < 5
+    connection.close()
+    assert EndpointClient(endpoint.folder).health()["version"] == 1
+
+
+def test_more_honest_clients_than_connections_are_all_served(endpoint: KeyEndpoint) -> None:
+    def use(_: int) -> int:
+        return int(EndpointClient(endpoint.folder).health()["version"])
+
+    with ThreadPoolExecutor(2 * MAX_ENDPOINT_CONNECTIONS) as pool:
+        assert sum(pool.map(use, range(3 * MAX_ENDPOINT_CONNECTIONS))) == 3 * MAX_ENDPOINT_CONNECTIONS
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------

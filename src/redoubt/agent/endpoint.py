@@ -2,7 +2,8 @@
 
 Transport and checks are those of ``docs/endpoint.md``: a unix socket in a 0700 folder with the peer's user compared, or
 TLS 1.3 on loopback with a certificate made for this job and a token. Unwrapped keys are cached in memory, bounded in
-number and time, and are gone when the endpoint closes. What stands behind it is any :class:`redoubt.keys.provider.KeySource`.
+number and time, and are gone when the endpoint closes. What stands behind it is any
+:class:`redoubt.keys.provider.KeySource`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import ssl
 import struct
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from http import HTTPStatus
@@ -28,11 +30,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from redoubt.agent.certificate import job_certificate
+from redoubt.agent.connections import Connections
 from redoubt.agent.runtime import make_socket_folder
 from redoubt.errors import EndpointError, EndpointRefused, EndpointUnreachable, ExitStatus, RedoubtError
 from redoubt.keys.cache import CachingKeySource
 from redoubt.keys.provider import KeySource
-from redoubt.limits import ENDPOINT_TIMEOUT_SECONDS, MAX_ENDPOINT_REQUEST_BYTES
+from redoubt.limits import (
+    ENDPOINT_ADMISSION_SECONDS,
+    ENDPOINT_TIMEOUT_SECONDS,
+    MAX_ENDPOINT_CONNECTIONS,
+    MAX_ENDPOINT_REQUEST_BYTES,
+)
 from redoubt.protocol.endpoint import (
     API_NAME,
     API_VERSION,
@@ -125,6 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.server.ended.is_set():
                 raise EndpointUnreachable("the key endpoint has ended")
             self.server.authorise(self)  # before a byte of the body is read
+            self.server.connections.renew(self.connection, ENDPOINT_TIMEOUT_SECONDS)
             body = self._body()
             self.close_connection = not keep
             call = calls.get(self.path)
@@ -137,6 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._problem(EndpointError("the key endpoint failed internally"))
         else:
             self._send(HTTPStatus.OK, "application/json", answer)
+            self.server.connections.renew(self.connection, ENDPOINT_TIMEOUT_SECONDS)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what :mod:`http.server` itself refuses (a malformed request line, say) with a problem document."""
@@ -190,13 +200,48 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: requests name datasets, and the audit trail is the broker's (issue B)."""
 
 
-class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+class _Threads(socketserver.ThreadingMixIn, socketserver.BaseServer):
+    """A thread a connection, for so many connections and so long; further ones wait in the system's queue."""
+
     daemon_threads = True
     request_queue_size = 128
+    #: From accepting a connection to its first request with the right token.
+    admission_seconds = ENDPOINT_TIMEOUT_SECONDS
 
+    def __init__(self, *arguments: Any) -> None:
+        self.connections = Connections(MAX_ENDPOINT_CONNECTIONS)
+        self.ended = threading.Event()
+        super().__init__(*arguments)
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection, if there is room."""
+        if self.connections.full:
+            time.sleep(_POLL_SECONDS / 10)
+            raise OSError("as many connections as there may be")  # socketserver tries again; not seen by anybody
+        return super().get_request()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Count the connection and start its thread."""
+        self.connections.add(request, self.admission_seconds)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Count a connection that has ended no more."""
+        self.connections.remove(request)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """End what is late; called by socketserver between connections and every _POLL_SECONDS."""
+        super().service_actions()
+        self.connections.end_late()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that fails the handshake or goes away in mid-request is no event."""
+
+
+class _UnixServer(_Threads, socketserver.UnixStreamServer):
     def __init__(self, path: Path, keys: CachingKeySource) -> None:
         self.keys = keys
-        self.ended = threading.Event()
         super().__init__(str(path), _Handler)
         path.chmod(0o600)
 
@@ -208,17 +253,12 @@ class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def authorise(self, handler: _Handler) -> None:
         """The peer was checked when it connected."""
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in mid-request is no event."""
 
-
-class _TlsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    daemon_threads = True
-    request_queue_size = 128
+class _TlsServer(_Threads, socketserver.TCPServer):
+    admission_seconds = ENDPOINT_ADMISSION_SECONDS
 
     def __init__(self, context: ssl.SSLContext, token: str, keys: CachingKeySource) -> None:
         self.keys = keys
-        self.ended = threading.Event()
         self._context = context
         self._token = token
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -234,9 +274,6 @@ class _TlsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         sent = handler.headers.get("Authorization", "")
         if not hmac.compare_digest(sent.encode(), f"Bearer {self._token}".encode()):
             raise EndpointRefused("the request does not carry this job's token")
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that fails the handshake or goes away is no event."""
 
 
 def _tls_server(folder: Path, keys: CachingKeySource) -> tuple[_TlsServer, dict[str, Any]]:
