@@ -105,7 +105,7 @@ class AlreadyExists(UsageError):
 
     code = "usage.exists"
     cause = "The destination exists; Redoubt overwrites only when told to."
-    next_step = "Choose another destination, or pass --force (files) or --mode overwrite|append (datasets)."
+    next_step = "Choose another destination, or pass --force (files), or --overwrite or --append (datasets)."
 
 
 # --- workspace -------------------------------------------------------------------------------------------------------
@@ -142,7 +142,15 @@ class RootKeyError(WorkspaceError):
     cause = (
         "The root key file must exist, be readable by its owner only (0600) and be the one the keystore was made with."
     )
-    next_step = "Restore the key file and `chmod 600` it, or give the right passphrase."
+    next_step = "Restore the key file and `chmod 600` it."
+
+
+class PassphraseError(RootKeyError):
+    """The workspace's passphrase is wrong, or could not be read."""
+
+    code = "workspace.passphrase"
+    cause = "The passphrase is not the one that the workspace was made with, or none could be read."
+    next_step = "Give the right one: at the prompt, with --passphrase-file FILE (0600) or with --passphrase-fd N."
 
 
 class KeystoreDamaged(WorkspaceError):
@@ -217,8 +225,14 @@ class WrapRefused(KeyError_):
 
     code = "key.context"
     exit_status = ExitStatus.REFUSED
-    cause = "The wrapped key was changed, or was made for another dataset, purpose, key name or version."
-    next_step = "Restore the key file from the dataset it belongs to; verify the dataset with `redoubt verify`."
+    cause = (
+        "Most likely it was wrapped in another workspace, by a key of the same name. Otherwise it was changed, or made "
+        "for another dataset, purpose, key name or version."
+    )
+    next_step = (
+        "Pass --workspace DIR of the workspace that wrote the data. If this is it, restore the key file from the "
+        "dataset it belongs to."
+    )
 
 
 class NamespaceUnmapped(KeyError_):

@@ -33,6 +33,8 @@ from redoubt.errors import (
     KeyExists,
     KeyReferenced,
     KeystoreDamaged,
+    PassphraseError,
+    RootKeyError,
     WrapLimitReached,
     WrapRefused,
 )
@@ -210,13 +212,15 @@ class LocalProvider:
             if self._root_wrapping_key is None:
                 header = self._keystore.header
                 root = self._unlock(header)
-                root.check(
-                    keystore_id=header.id,
-                    check_value=header.check_value,
-                    hint="Give the passphrase that the workspace was made with."
+                refusal = (
+                    PassphraseError("this passphrase does not open the keystore")
                     if header.argon2
-                    else f"Restore the root key file that belongs to {self._keystore.path}.",
+                    else RootKeyError(
+                        "this root key does not open the keystore",
+                        hint=f"Restore the root key file that belongs to {self._keystore.path}.",
+                    )
                 )
+                root.check(keystore_id=header.id, check_value=header.check_value, refusal=refusal)
                 self._root_wrapping_key = root.wrapping_key(header.id)
             return self._root_wrapping_key
 

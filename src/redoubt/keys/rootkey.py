@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from redoubt.crypto.wrap import subkey
-from redoubt.errors import KeystoreDamaged, NotFound, RootKeyError, UsageError
+from redoubt.errors import KeystoreDamaged, NotFound, PassphraseError, RootKeyError, UsageError
 from redoubt.keys.private import create_private_file, read_private_file
 from redoubt.limits import DATA_KEY_BYTES, MAX_PASSPHRASE_BYTES
 
@@ -53,14 +53,10 @@ class RootKey:
         """Return the public value (32 bytes) by which a keystore recognises its root key."""
         return subkey(self._secret, label="redoubt/root-key/check/v1", fields=(keystore_id,))
 
-    def check(self, *, keystore_id: bytes, check_value: bytes, hint: str) -> None:
-        """Check that this is the root key the keystore was made with.
-
-        Raises:
-            RootKeyError: it is another one; *hint* says what to try.
-        """
+    def check(self, *, keystore_id: bytes, check_value: bytes, refusal: RootKeyError) -> None:
+        """Check that this is the root key the keystore was made with; raises *refusal* if it is another one."""
         if not hmac.compare_digest(self.check_value(keystore_id), check_value):
-            raise RootKeyError("this root key does not open the keystore", hint=hint)
+            raise refusal
 
     def __repr__(self) -> str:
         return "RootKey(…)"
@@ -145,14 +141,14 @@ class PassphraseSource:
         A descriptor can be read once. *confirm* asks twice at a prompt; *ask* replaces the terminal in tests.
 
         Raises:
-            RootKeyError: it is empty, too long, not UTF-8, or its file is open to others.
+            PassphraseError: it is empty, too long, not UTF-8, or its file is open to others.
             NotFound: the passphrase file does not exist.
             UsageError: the two answers differ, or the descriptor cannot be read.
         """
         if self.file is not None:
             return _canonical(
                 read_private_file(
-                    self.file, limit_bytes=MAX_PASSPHRASE_BYTES + 2, what="the passphrase file", refusal=RootKeyError
+                    self.file, limit_bytes=MAX_PASSPHRASE_BYTES + 2, what="the passphrase file", refusal=PassphraseError
                 )
             )
         if self.descriptor is not None:
@@ -169,12 +165,12 @@ def _canonical(raw: bytes) -> bytes:
     try:
         text = raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError:
-        raise RootKeyError("the passphrase is not UTF-8 text") from None
+        raise PassphraseError("the passphrase is not UTF-8 text") from None
     passphrase = unicodedata.normalize("NFC", text).encode()
     if not passphrase:
-        raise RootKeyError("the passphrase is empty")
+        raise PassphraseError("the passphrase is empty")
     if len(passphrase) > MAX_PASSPHRASE_BYTES:
-        raise RootKeyError(f"the passphrase is longer than {MAX_PASSPHRASE_BYTES} bytes")
+        raise PassphraseError(f"the passphrase is longer than {MAX_PASSPHRASE_BYTES} bytes")
     return passphrase
 
 
@@ -191,11 +187,11 @@ def _ask_terminal(prompt: str) -> str:
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError:
-        raise RootKeyError(
+        raise PassphraseError(
             "the workspace has a passphrase, and there is no terminal to ask for it",
             hint="Pass --passphrase-file FILE or --passphrase-fd N.",
         ) from None
     try:
         return getpass.getpass(prompt)
     except EOFError:
-        raise RootKeyError("no passphrase was given") from None
+        raise PassphraseError("no passphrase was given") from None
