@@ -301,14 +301,14 @@ def test_names_that_parts_cannot_have_are_refused_before_anything_is_written(
 
 
 def test_what_would_be_left_out_is_refused(tmp_path: Path, source: Path) -> None:
-    (source / "linked-file").symlink_to(source / "a.csv")
-    assert len(folder_files(source)) == len(FOLDER) + 1
-    (source / "linked-folder").symlink_to(tmp_path)
-    with pytest.raises(UsageError, match="neither a file nor a folder"):
-        folder_files(source)
-    (source / "linked-folder").unlink()
+    for target in (source / "a.csv", tmp_path, tmp_path / "nowhere"):
+        (source / "link").symlink_to(target)
+        with pytest.raises(UsageError, match="link is a symbolic link") as caught:
+            folder_files(source)
+        assert caught.value.hint
+        (source / "link").unlink()
     os.mkfifo(source / "pipe")
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="neither a file nor a folder"):
         folder_files(source)
 
 

@@ -209,14 +209,19 @@ def folder_files(source: Path) -> list[tuple[Path, str]]:
 
     Raises:
         NotFound: there is none.
-        UsageError: something is neither file nor folder, or a link to a folder: it would be left out.
+        UsageError: something is a link, which may lead out of the folder, or neither file nor folder.
     """
     found = []
     for path in sorted(source.rglob("*")):
+        if path.is_symlink():
+            raise UsageError(
+                f"{path} is a symbolic link; links inside a folder are not followed",
+                hint="Remove the link, put the file or folder itself there, or name what it points to as another SRC.",
+            )
         if path.is_file():
             found.append(path)
-        elif path.is_symlink() or not path.is_dir():
-            raise UsageError(f"{path} is neither a file nor a folder", hint="Remove it, or seal what it points to.")
+        elif not path.is_dir():
+            raise UsageError(f"{path} is neither a file nor a folder", hint="Remove it.")
     if not found:
         raise NotFound(f"{source} holds no file")
     return [(path, path.relative_to(source).as_posix()) for path in found]
