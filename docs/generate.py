@@ -66,6 +66,9 @@ def cli_page() -> str:
         "|---|---|",
         *(f"| {status.value} | {_STATUS_MEANING[status]} |" for status in ExitStatus),
         "",
+        "`redoubt evidence verify` has a contract of its own, for comparison with other verifiers: 0 accepted,",
+        "1 rejected, 2 usage.",
+        "",
         "Environment: `REDOUBT_WORKSPACE` (default of `--workspace`), `REDOUBT_DEBUG=1` (tracebacks),",
         "`REDOUBT_ENDPOINT` (set by Redoubt for programs: where the key endpoint is).",
     ]

@@ -128,10 +128,102 @@ def test_changed_part_is_named_and_exits_3(redoubt: Redoubt) -> None:
     raw = bytearray(part.read_bytes())
     raw[-1] ^= 1
     part.write_bytes(raw)
-    assert b"a.csv.sealed: [sealed." in redoubt("verify", "tampered", status=3).stderr
+    said = redoubt("verify", "tampered", status=3).stderr
+    assert said.startswith(b"redoubt: [sealed.")
+    assert said.count(b"a.csv.sealed") == said.count(b"Why: ") == 1
     assert redoubt.json("verify", "tampered", status=3)["error"]["code"] in {"sealed.chunk", "sealed.truncated"}  # type: ignore[index]
     redoubt("unseal", "tampered", "never", status=3)
     assert not list((redoubt.folder / "never").glob("*"))
+
+
+def test_every_fault_of_a_dataset_is_listed(redoubt: Redoubt) -> None:
+    (redoubt.folder / "many").mkdir()
+    for name in ("a", "b"):
+        (redoubt.folder / "many" / name).write_text("1")
+    redoubt("seal", "many", "faulty")
+    for part in (redoubt.folder / "faulty" / "data").rglob("*.sealed"):
+        part.unlink()
+    lines = redoubt("verify", "faulty", status=3).stderr.decode().splitlines()
+    assert [line.partition(": ")[2][:21] for line in lines[:2]] == ["[sealed.part_missing]"] * 2
+    assert lines[2].startswith("redoubt: [sealed.part_missing] faulty has 2 faults; the first: ")
+
+
+def test_several_paths_are_all_verified(redoubt: Redoubt) -> None:
+    (redoubt.folder / "v.txt").write_text("v")
+    redoubt("seal", "v.txt", "v.sealed")
+    (redoubt.folder / "v").mkdir()
+    (redoubt.folder / "v" / "a").write_text("v")
+    redoubt("seal", "v", "vs")
+    both = redoubt.json("verify", "v.sealed", "vs")["results"]
+    assert both == [redoubt.json("verify", "v.sealed"), redoubt.json("verify", "vs")]
+    mixed = redoubt.json("verify", "v.txt", "nothing", "v.sealed", status=3)["results"]
+    assert [it.get("error", {}).get("code") for it in mixed] == ["sealed.not_sealed", "usage.not_found", None]  # type: ignore[attr-defined]
+    done = redoubt("verify", "nothing", "vs", "v.sealed", status=2)
+    assert done.stdout.decode().splitlines()[0] == "vs: authentic, 1 part, 1 commit, 0 unlisted files"
+    assert b"[usage.not_found]" in done.stderr
+    assert b"[usage.invalid]" in redoubt("verify", "vs", "vs", "--at-commit", "x", status=2).stderr
+
+
+@pytest.mark.parametrize("arguments", ["verify", "inspect", "rewrap", "unseal"])
+def test_what_is_not_sealed_is_named(redoubt: Redoubt, arguments: str) -> None:
+    (redoubt.folder / "plain file").write_text("plain")
+    target = ["never"] if arguments == "unseal" else []
+    said = redoubt(arguments, "plain file", *target, status=3).stderr
+    assert said.startswith(b"redoubt: [sealed.not_sealed] plain file: ")
+
+
+def test_chunks_and_keys_of_a_file_are_named(redoubt: Redoubt, tmp_path: Path) -> None:
+    (redoubt.folder / "n.txt").write_text("n" * 100)
+    other = Redoubt(tmp_path)
+    other("init")
+    other("seal", str(redoubt.folder / "n.txt"), str(redoubt.folder / "n.sealed"))
+    said = redoubt("unseal", "n.sealed", "n", status=3).stderr.decode()
+    assert said.startswith("redoubt: [key.context] n.sealed: ")
+    assert "another workspace, by a key of the same name" in said
+    redoubt("seal", "n.txt", "n.sealed", "--force")
+    raw = bytearray((redoubt.folder / "n.sealed").read_bytes())
+    raw[-1] ^= 1
+    (redoubt.folder / "n.sealed").write_bytes(raw)
+    for command in (["verify", "n.sealed"], ["unseal", "n.sealed", "never"]):
+        said = redoubt(*command, status=3).stderr.decode()
+        assert "n.sealed" in said.splitlines()[0]
+
+
+def test_inspect_tells_all_on_stdout(redoubt: Redoubt) -> None:
+    (redoubt.folder / "i").mkdir()
+    (redoubt.folder / "i" / "a").write_text("i")
+    made = redoubt.json("seal", "i", "inspected")
+    done = redoubt("inspect", "inspected")
+    lines = done.stdout.decode().splitlines()
+    assert f"dataset: {made['dataset']}" in lines
+    assert "commit: 1" in lines
+    assert f"commit_digest: {made['commit_digest']}" in lines
+    assert "part\tkind\tbytes\tmedia type" in lines
+    assert done.stderr == b""
+    assert redoubt("inspect", "inspected", "--json").stderr == b""
+
+
+def test_next_steps_name_what_exists(redoubt: Redoubt) -> None:
+    (redoubt.folder / "x.txt").write_text("x")
+    assert b"\nNext: See `redoubt seal --help`" in redoubt("seal", "x.txt", status=2).stderr
+    redoubt("seal", "x.txt", "x.sealed")
+    said = redoubt("seal", "x.txt", "x.sealed", status=2).stderr
+    assert b"--mode" not in said
+    assert b"--force" in said
+    assert b"is a file, not a sealed dataset" in redoubt("gc", "x.sealed", status=2).stderr
+    said = redoubt("attest", "--tee", "abacus", status=2).stderr
+    assert said.count(b"\n") == 3
+    assert b"\t" not in said
+
+
+def test_links_inside_a_folder_are_refused(redoubt: Redoubt) -> None:
+    folder = redoubt.folder / "linked"
+    folder.mkdir()
+    (folder / ".hidden").write_text("sealed too")
+    assert redoubt.json("seal", "linked", "unlinked")["parts"] == 1
+    (folder / "link").symlink_to(folder / ".hidden")
+    assert b"linked/link is a symbolic link" in redoubt("seal", "linked", "never-linked", status=2).stderr
+    assert not (redoubt.folder / "never-linked").exists()
 
 
 def test_globs_and_adoption(redoubt: Redoubt) -> None:
@@ -156,6 +248,9 @@ def test_globs_and_adoption(redoubt: Redoubt) -> None:
     [
         (("verify", "nothing"), "usage.not_found", 2),
         (("seal", "only-one"), "usage.invalid", 2),
+        (("gc", "plain.txt"), "usage.invalid", 2),
+        (("tpch", "run", "nope"), "usage.not_found", 2),
+        (("tpch", "seal", "nope", "x"), "usage.not_found", 2),
         (("seal", "no*match", "x"), "usage.not_found", 2),
         (("unseal", "plain.txt", "x"), "sealed.not_sealed", 3),
         (("seal", "--append", "--overwrite", "plain.txt", "x"), "usage.invalid", 2),

@@ -63,6 +63,8 @@ def verify(
 ) -> None:
     """Say whether evidence is authentic, and what it proves. Exit status 0: accepted, 1: rejected, 2: usage.
 
+    These statuses are a contract of this command alone: elsewhere 1 is a fault of Redoubt, and 3 is what was refused.
+
     An out-of-date TCB and the debug policy of SNP are claims of accepted evidence: whether they are good enough is for
     the manifest to say. What cannot be proved is rejected.
     """

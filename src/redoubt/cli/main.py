@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ from redoubt.cli.session import (
     PassphraseDescriptorOption,
     PassphraseFileOption,
     SharedOptions,
+    help_hint,
 )
 from redoubt.errors import ExitStatus, RedoubtError, StorageError, UsageError
 
@@ -149,7 +151,7 @@ def _report(output: Output, error: Exception) -> int:
     if isinstance(error, typer.TyperException):
         context: Any = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "redoubt"
-        error = UsageError(error.format_message(), hint=f"See `{path} --help` for the arguments and an example.")
+        error = UsageError(re.sub(r"\s*\n\s*", " ", error.format_message()), hint=help_hint(path))
     elif isinstance(error, OSError):
         error = StorageError(str(error))
     if isinstance(error, RedoubtError):
@@ -159,9 +161,8 @@ def _report(output: Output, error: Exception) -> int:
     where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "an unknown place"
     what = f"internal error: {type(error).__name__} in {where}"
     next_step = "Run it again with --debug and report the traceback."
-    output.failure(
-        code="internal", what=what, cause="A fault of Redoubt.", next_step=next_step, text=f"{what}. {next_step}"
-    )
+    failure = {"code": "internal", "what": what, "cause": "A fault of Redoubt.", "next": next_step}
+    output.failure(failure, text=f"{what}. {next_step}")
     return ExitStatus.INTERNAL
 
 

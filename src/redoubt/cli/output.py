@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
-from redoubt.errors import RedoubtError
+from redoubt.errors import KeyError_, RedoubtError, SealedError
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -30,10 +31,12 @@ class Output:
         elif text:
             print(printable(text))
 
-    def table(self, data: Mapping[str, Json], *, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Print a result that is a table: *data* with ``--json``, else *rows* under *columns*."""
+    def table(
+        self, data: Mapping[str, Json], *, columns: Sequence[str], rows: Sequence[Sequence[object]], heading: str = ""
+    ) -> None:
+        """Print a result that is a table: *data* with ``--json``, else *heading*, and *rows* under *columns*."""
+        self.result(data, text=heading)
         if self.json:
-            self.result(data)
             return
         cells = [[printable(str(cell), keep="") for cell in row] for row in rows]
         if not is_terminal(sys.stdout):
@@ -57,19 +60,34 @@ class Output:
 
     def error(self, error: RedoubtError) -> None:
         """Explain *error* on stderr, and with ``--json`` also as the one object on stdout."""
-        self.failure(
-            code=error.code,
-            what=error.what,
-            cause=error.cause,
-            next_step=error.hint or error.next_step,
-            text=error.explain(),
-        )
+        self.failure(failure_of(error), text=error.explain())
 
-    def failure(self, *, code: str, what: str, cause: str, next_step: str, text: str) -> None:
+    def failure(self, failure: Mapping[str, Json], *, text: str) -> None:
         """Print a failure as :meth:`error` does, from its parts."""
         self.say(f"redoubt: {text}")
         if self.json:
-            print(json.dumps({"error": {"code": code, "what": what, "cause": cause, "next": next_step}}))
+            print(json.dumps({"error": failure}))
+
+
+def failure_of(error: RedoubtError) -> dict[str, Json]:
+    """Return *error* as the object that ``--json`` prints."""
+    return {"code": error.code, "what": error.what, "cause": error.cause, "next": error.hint or error.next_step}
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put *path* before what is wrong with sealed data or its key, unless the error begins with it already."""
+    try:
+        yield
+    except (SealedError, KeyError_) as error:
+        if error.what.startswith((f"{path}:", f"{path} ")):
+            raise
+        raise type(error)(f"{path}: {error.what}", hint=error.hint) from error
+
+
+def counted(count: int, noun: str) -> str:
+    """Return ``1 part``, ``2 parts``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redoubt.cli.output import counted
 from redoubt.cli.progress import bytes_bar
 from redoubt.cli.session import Session, command
 from redoubt.errors import NotFound, UsageError
@@ -38,6 +39,8 @@ def seal(
     """Seal a file as one sealed file, or folders and several files as a dataset. `-` is stdin or stdout.
 
     A dataset changes by one commit: readers see all of it or nothing. Paths may be URIs such as s3://bucket/folder.
+
+    Of a folder every file is sealed, hidden ones too. A symbolic link inside is refused, not followed.
     """
     if append and overwrite:
         raise UsageError("--append and --overwrite contradict each other")
@@ -107,6 +110,7 @@ def _seal_folder(
 
 def _say_dataset(session: Session, dataset: Dataset) -> None:
     commit = dataset.head.commit
+    parts = counted(len(dataset.parts), "part")
     session.output.result(
         {
             "dataset": str(dataset.id),
@@ -115,7 +119,7 @@ def _say_dataset(session: Session, dataset: Dataset) -> None:
             "commit_digest": dataset.commit_digest,
             "parts": len(dataset.parts),
         },
-        text=f"{dataset.storage.location}: commit {commit.number}, {len(dataset.parts)} parts\n{dataset.commit_digest}",
+        text=f"{dataset.storage.location}: commit {commit.number}, {parts}\n{dataset.commit_digest}",
     )
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec,
 import typer
 
 from redoubt.cli.output import Output
+from redoubt.errors import UsageError
 
 if TYPE_CHECKING:
     from redoubt.keys.rootkey import PassphraseSource
@@ -115,10 +116,13 @@ class Session:
 
 
 def group(help_text: str) -> typer.Typer:
-    """Return the app of a command group, which takes the shared options before the command's name."""
+    """Return the app of a command group, which takes the shared options before the command's name.
+
+    The group alone prints its help; with ``--json``, which promises an object, it is a usage error.
+    """
     app = typer.Typer(help=help_text)
 
-    @app.callback(help=help_text)
+    @app.callback(help=help_text, invoke_without_command=True)
     def shared(
         context: typer.Context,
         *,
@@ -129,7 +133,12 @@ def group(help_text: str) -> typer.Typer:
         debug: DebugOption = False,
     ) -> None:
         own = SharedOptions(workspace, json, passphrase_file, passphrase_fd, debug)
-        context.obj = own.over(_outer(context))
+        options = own.over(_outer(context))
+        context.obj = options
+        if context.invoked_subcommand is None:
+            if options.json:
+                raise UsageError("Missing command.", hint=help_hint(context.command_path))
+            typer.echo(context.get_help())
 
     return app
 
@@ -142,7 +151,12 @@ def command(
     def register(function: Callable[Concatenate[Session, P], None]) -> Callable[Concatenate[Session, P], None]:
         def run(context: typer.Context, **values: Any) -> None:
             own = SharedOptions(**{option: values.pop(option) for option in _SHARED})
-            function(Session(own.over(_outer(context))), **values)  # type: ignore[call-arg]
+            try:
+                function(Session(own.over(_outer(context))), **values)  # type: ignore[call-arg]
+            except UsageError as error:
+                if error.hint is None and error.next_step == UsageError.next_step:
+                    error.hint = help_hint(context.command_path)
+                raise
 
         hints = get_type_hints(function, include_extras=True)
         own_parameters = list(inspect.signature(function).parameters.values())[1:]
@@ -164,6 +178,11 @@ def command(
         return function
 
     return register
+
+
+def help_hint(command_path: str) -> str:
+    """Return the next step after a usage error of one command."""
+    return f"See `{command_path} --help` for the arguments and an example."
 
 
 def _outer(context: typer.Context) -> SharedOptions:

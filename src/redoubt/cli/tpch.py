@@ -14,7 +14,7 @@ import typer
 from redoubt.cli.engine_log import engine_log
 from redoubt.cli.output import Json
 from redoubt.cli.session import Session, command, group
-from redoubt.errors import UsageError
+from redoubt.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -77,7 +77,7 @@ def seal(
     from redoubt.workloads.tpch.seal import seal_parquet, seal_text
     from redoubt.workloads.tpch.tables import load_plain
 
-    plain = Dataset(source, scale, _format(format))
+    plain = Dataset(_existing(source), scale, _format(format))
     if plain.format == "parquet":
         with _spark(session, session.workspace, master) as spark:
             tables = load_plain(spark, plain)
@@ -111,7 +111,8 @@ def run(
     from redoubt.workloads.tpch.tables import load_plain
 
     numbers = _numbers(queries)
-    dataset = Dataset(directory, scale, _format(format))
+    dataset = Dataset(_existing(directory), scale, _format(format))
+    reference = None if check is None else Dataset(_existing(check), scale, _format(format))
     with _spark(session, session.workspace, master) as spark:
         tables = load_sealed(spark, dataset) if sealed else load_plain(spark, dataset)
         answers = run_queries(
@@ -124,8 +125,7 @@ def run(
         if output is not None:
             write_answers(spark, answers, output, sealed=output_sealed)
     verified = 0
-    if check is not None:
-        reference = Dataset(check, scale, _format(format))
+    if reference is not None:
         for answer in answers:
             actual = Answer(tuple(answer.frame.columns), answer.rows)
             compare(answer.number, actual=actual, expected=expected_answer(reference, answer.number))
@@ -203,6 +203,12 @@ def _numbers(text: str) -> list[int]:
     if unknown := [number for number in numbers if number not in QUERY_NUMBERS]:
         raise UsageError(f"TPC-H has queries 1 to 22, not {unknown[0]}")
     return numbers
+
+
+def _existing(directory: Path) -> Path:
+    if not directory.is_dir():
+        raise NotFound(f"{directory} is not a folder that exists")
+    return directory
 
 
 def _format(chosen: TextFormat) -> Literal["tbl", "csv", "parquet"]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import typer
 
+from redoubt.cli.output import naming
 from redoubt.cli.progress import bytes_bar
 from redoubt.cli.seal import STREAM
 from redoubt.cli.session import Session, command
@@ -42,11 +43,11 @@ def unseal(
     keys = session.workspace
     sink = StreamSink(sys.stdout.buffer) if target == STREAM else None
     if source == STREAM:
-        with bytes_bar("unsealing", None, quiet=session.options.json) as progress:
+        with bytes_bar("unsealing", None, quiet=session.options.json) as progress, naming("stdin"):
             unseal_stream(sys.stdin.buffer, sink or open_output(target, replace=force), keys=keys, progress=progress)
         done = 1
     elif (file := open_object(source)) is not None:
-        with bytes_bar("unsealing", file.size, quiet=session.options.json) as progress:
+        with naming(source), bytes_bar("unsealing", file.size, quiet=session.options.json) as progress:
             unseal_file(file, sink or open_output(target, replace=force), keys=keys, where=source, progress=progress)
         done = 1
     else:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
-from redoubt.cli.output import Json, printable
+from redoubt.cli.output import Json, counted, failure_of, naming, printable
 from redoubt.cli.progress import bytes_bar
 from redoubt.cli.session import Session, command
-from redoubt.errors import UsageError
+from redoubt.errors import ExitStatus, KeyError_, SealedError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from redoubt.sealed.storage import RandomAccess
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 verify_app = typer.Typer()
 
 
-@command(verify_app, example="redoubt verify sealed/ --at-commit sha256:…")
+@command(verify_app, example="redoubt verify sealed/ --at-commit sha256:…, or redoubt verify sealed/ *.sealed")
 def verify(
     session: Session,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A sealed file, a dataset or a sealed Parquet table.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH…", help="Sealed files, datasets and sealed Parquet tables.")
+    ],
     *,
     at_commit: Annotated[
         str | None, typer.Option("--at-commit", metavar="DIGEST", help="Refuse any other head than this commit.")
@@ -31,31 +34,91 @@ def verify(
         UUID | None, typer.Option("--dataset", metavar="ID", help="Refuse any other dataset than this one.")
     ] = None,
 ) -> None:
-    """Authenticate every byte without writing plaintext anywhere. Every fault is listed; any fault is exit status 3."""
+    """Authenticate every byte without writing plaintext anywhere. Every fault is listed; any fault is exit status 3.
+
+    Several paths are all verified, whatever is wrong with one of them.
+    """
+    if len(paths) == 1:
+        data, text = _verified(session, paths[0], at_commit, dataset_id)
+        session.output.result(data, text=text)
+        return
+    if at_commit is not None or dataset_id is not None:
+        raise UsageError("--at-commit and --dataset pin one dataset; name one PATH with them")
+    results: list[Json] = []
+    statuses: list[ExitStatus] = []
+    for path in paths:
+        try:
+            data, text = _verified(session, path, None, None)
+        except (SealedError, KeyError_, StorageError, UsageError) as error:
+            session.output.say(f"redoubt: {error.explain()}")
+            results.append({"path": path, "error": failure_of(error)})
+            statuses.append(error.exit_status)
+        else:
+            results.append(data)
+            if not session.options.json:
+                session.output.result({}, text=text)
+    session.output.result({"results": results})
+    if statuses:
+        raise typer.Exit(ExitStatus.REFUSED if ExitStatus.REFUSED in statuses else statuses[0])
+
+
+def _verified(
+    session: Session, path: str, at_commit: str | None, dataset_id: UUID | None
+) -> tuple[dict[str, Json], str]:
+    """Verify what lies at *path*; return the result and its text, or raise."""
     from redoubt.sealed.objects import open_object
-    from redoubt.sealed.standalone import open_standalone
-    from redoubt.sealed.verify import verify_dataset
 
     file = open_object(path)
-    if file is not None:
+    with naming(path):
+        if file is not None:
+            return _verified_file(session, path, file)
+        return _verified_dataset(session, path, at_commit, dataset_id)
+
+
+def _verified_file(session: Session, path: str, file: RandomAccess) -> tuple[dict[str, Json], str]:
+    from redoubt.sealed.standalone import open_standalone
+
+    try:
         with bytes_bar("verifying", file.size, quiet=session.options.json) as progress:
             opened = open_standalone(file, keys=session.workspace, where=path)
             for block in opened.reader.stream():
                 progress(len(block))
-        opened.reader.close()
-        text = f"{path}: authentic, {opened.reader.size} bytes of plaintext"
-        session.output.result({"path": path, "kind": "file", "plaintext_bytes": opened.reader.size}, text=text)
-        return
+    finally:
+        file.close()
+    return (
+        {"path": path, "kind": "file", "plaintext_bytes": opened.reader.size},
+        f"{path}: authentic, {counted(opened.reader.size, 'byte')} of plaintext",
+    )
+
+
+def _verified_dataset(
+    session: Session, path: str, at_commit: str | None, dataset_id: UUID | None
+) -> tuple[dict[str, Json], str]:
+    from redoubt.sealed.verify import verify_dataset
+
     with bytes_bar("verifying", None, quiet=session.options.json) as progress:
         report = verify_dataset(
             path, keys=session.workspace, at_commit=at_commit, dataset_id=dataset_id, progress=progress
         )
-    for fault in report.faults:
-        session.output.say(printable(f"{fault.name}: {fault.error}", keep=""))
-    report.check()
+    if report.faults:
+        first = report.faults[0]
+        what = first.error.what if first.name in first.error.what else f"{first.name}: {first.error.what}"
+        if len(report.faults) > 1:
+            for fault in report.faults:
+                session.output.say(printable(f"{fault.name}: {fault.error}", keep=""))
+            what = f"{path} has {len(report.faults)} faults; the first: {what}"
+        raise type(first.error)(what, hint=first.error.hint)
     for name in report.orphans:
         session.output.say(printable(f"not listed by the head, never read: {name}", keep=""))
-    session.output.result(
+    counts = ", ".join(
+        counted(count, noun)
+        for count, noun in (
+            (report.parts, "part"),
+            (report.commits, "commit"),
+            (len(report.orphans), "unlisted file"),
+        )
+    )
+    return (
         {
             "path": path,
             "kind": "dataset",
@@ -67,10 +130,7 @@ def verify(
             "orphans": list(report.orphans),
             "freshness": report.dataset.freshness.value,
         },
-        text=(
-            f"{path}: authentic, {report.parts} parts, {report.commits} commits, {len(report.orphans)} unlisted files\n"
-            f"{report.dataset.commit_digest} (freshness {report.dataset.freshness.value})"
-        ),
+        f"{path}: authentic, {counts}\n{report.dataset.commit_digest} (freshness {report.dataset.freshness.value})",
     )
 
 
@@ -86,14 +146,14 @@ def inspect(session: Session, path: Annotated[str, typer.Argument(metavar="PATH"
     file = open_object(path)
     if file is not None:
         try:
-            facts = _file_facts(file)
+            with naming(path):
+                facts = _file_facts(file)
         finally:
             file.close()
-        session.output.result(
-            facts, text="\n".join(printable(f"{name}: {value}", keep="") for name, value in facts.items())
-        )
+        session.output.result(facts, text=_lines(facts))
         return
-    dataset = Dataset.open(path, keys=session.workspace)
+    with naming(path):
+        dataset = Dataset.open(path, keys=session.workspace)
     commit = dataset.head.commit
     facts = {
         "dataset": str(dataset.id),
@@ -107,10 +167,9 @@ def inspect(session: Session, path: Annotated[str, typer.Argument(metavar="PATH"
         {"name": part.name, "kind": part.kind.value, "length": part.length, "sha256": part.sha256}
         for part in dataset.parts
     ]
-    for name, value in facts.items():
-        session.output.say(printable(f"{name}: {value}", keep=""))
     rows = [(part.name, part.kind.value, part.length, part.media_type) for part in dataset.parts]
-    session.output.table({**facts, "parts": parts}, columns=("part", "kind", "bytes", "media type"), rows=rows)
+    columns = ("part", "kind", "bytes", "media type")
+    session.output.table({**facts, "parts": parts}, columns=columns, rows=rows, heading=_lines(facts))
 
 
 rewrap_app = typer.Typer()
@@ -132,7 +191,8 @@ def rewrap(
     replaced = current = 0
     for path in paths:
         if is_folder(path):
-            done = rewrap_dataset(path, keys=session.workspace, provider_for=session.workspace.provider_for)
+            with naming(path):
+                done = rewrap_dataset(path, keys=session.workspace, provider_for=session.workspace.provider_for)
             replaced, current = replaced + done.replaced, current + done.current
         elif "://" in path:
             raise UsageError(
@@ -140,11 +200,12 @@ def rewrap(
                 hint="Copy it to a local disk, re-wrap it there and copy it back.",
             )
         else:
-            rewrap_standalone(Path(path), provider_for=session.workspace.provider_for)
+            with naming(path):
+                rewrap_standalone(Path(path), provider_for=session.workspace.provider_for)
             replaced += 1
     session.output.result(
         {"replaced": replaced, "current": current},
-        text=f"{replaced} wrapped keys replaced, {current} were current already",
+        text=f"{counted(replaced, 'wrapped key')} replaced, {current} current already",
     )
 
 
@@ -163,13 +224,20 @@ def collect(
 ) -> None:
     """Delete files that the head commit does not list: what unfinished and replaced writes left behind."""
     from redoubt.sealed.maintain import collect_garbage
+    from redoubt.sealed.objects import is_folder
 
+    if not is_folder(path):
+        raise UsageError(f"{path} is a file, not a sealed dataset", hint="Name the dataset's folder.")
     names = collect_garbage(path, keys=session.workspace, older_than=older_than_hours * 3600, dry_run=dry_run)
     verb = "would be deleted" if dry_run else "deleted"
     session.output.result(
         {"deleted": [*names], "dry_run": dry_run},
-        text="\n".join([*(printable(name, keep="") for name in names), f"{len(names)} files {verb}"]),
+        text="\n".join([*(printable(name, keep="") for name in names), f"{counted(len(names), 'file')} {verb}"]),
     )
+
+
+def _lines(facts: Mapping[str, Json]) -> str:
+    return "\n".join(printable(f"{name}: {value}", keep="") for name, value in facts.items())
 
 
 def _file_facts(file: RandomAccess) -> dict[str, Json]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from redoubt.errors import CommitConflict, IdentityMismatch, NotFound, PartChanged, SealedError
+from redoubt.errors import CommitConflict, IdentityMismatch, KeyError_, NotFound, PartChanged, SealedError
 from redoubt.keys.names import KeyName
 from redoubt.keys.provider import KeySource, Provider
 from redoubt.keys.types import WrappedKey
@@ -135,7 +135,7 @@ def _adopted(storage: Storage, name: str, keys: KeySource) -> Part:
             offset += count
         if offset != file.size:
             raise PartChanged("its length changed while it was read")
-    except SealedError as error:
+    except (SealedError, KeyError_) as error:
         raise type(error)(f"{name}: {error.what}", hint=error.hint) from None
     finally:
         file.close()
