@@ -17,6 +17,9 @@ Families are cut by who can act on them::
     ├── SparkError            Spark: what it lacks, or what it cannot do with sealed data
     ├── EvidenceError         the attester: its evidence, or the platform it runs on
     ├── TokenError            the issuer of an attestation result, or whoever configured its keys
+    ├── ManifestError         the owners: their manifest, its signatures and its history
+    ├── AppraisalError        the owners or the attester: what was proved is not what the manifest allows
+    ├── EarError              the relying party: an attestation result that is authentic, but not good enough
     └── WorkloadError         the runnable programs
 
 Rules: text names what failed and never contains key material or cell values; ``verify`` functions raise one of these
@@ -25,6 +28,7 @@ or return the verified value, never a bool.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
@@ -715,6 +719,293 @@ class TokenUnbound(TokenError):
     code = "token.binding"
     cause = "The token was made for another challenge or another key."
     next_step = "Attest again with the verifier's nonce."
+
+
+# --- manifest --------------------------------------------------------------------------------------------------------
+class ManifestError(RedoubtError):
+    """A manifest cannot be used."""
+
+    code = "manifest.invalid"
+    exit_status = ExitStatus.REFUSED
+    cause = "The manifest contradicts itself: what it says in one place cannot hold with what it says in another."
+    next_step = "Correct the fields that are named; docs/manifest.md gives the format."
+
+
+class ManifestMalformed(ManifestError):
+    """The bytes are no manifest."""
+
+    code = "manifest.malformed"
+    cause = "The file is not TOML (or, once signed, not canonical JSON) within the bounds of a manifest."
+    next_step = "Correct the line that is named, or export the manifest again."
+
+
+class ManifestField(ManifestError):
+    """A field of a manifest is missing, or of the wrong form."""
+
+    code = "manifest.field"
+    cause = "A required field is missing, or a value is not of the type, form or range that the format gives."
+    next_step = "Correct the field at the path that is named; docs/manifest.md gives its form."
+
+
+class ManifestUnknownField(ManifestError):
+    """A manifest has a field that the format does not know."""
+
+    code = "manifest.unknown_field"
+    cause = "A rule that is silently ignored is a rule that its author believes to hold, so unknown fields are errors."
+    next_step = "Correct the spelling of the field, or remove it."
+
+
+class ManifestEmpty(ManifestError):
+    """A set in a manifest is empty."""
+
+    code = "manifest.empty"
+    cause = "An empty set of owners, reference values, statuses or grants would allow nothing or everything."
+    next_step = "Name at least one value, or leave an optional field out."
+
+
+class ManifestDuplicate(ManifestError):
+    """A manifest says something twice."""
+
+    code = "manifest.duplicate"
+    cause = "Two entries share a name, id, digest, key or value, so one of them would speak for the other."
+    next_step = "Keep one of the two."
+
+
+class ManifestDangling(ManifestError):
+    """A manifest refers to something that it does not define, or defines something that nothing can use."""
+
+    code = "manifest.dangling"
+    cause = "A grant, dataset or program names an owner, dataset, program, TEE or recipient that is not there."
+    next_step = "Define the name, or correct its spelling."
+
+
+class ManifestAssurance(ManifestError):
+    """A manifest grants data under hardware-class keys to simulated evidence."""
+
+    code = "manifest.assurance"
+    cause = "Data under a primary key of class hw is for hardware evidence only; simulated evidence proves nothing."
+    next_step = "Remove the grant, or seal a development copy of the data under a key of class dev."
+
+
+class ManifestSignature(ManifestError):
+    """A signature of a manifest fails."""
+
+    code = "manifest.signature"
+    cause = "The manifest or the signature was changed, or the signature was made with another key than it names."
+    next_step = "Sign the manifest again with `redoubt manifest sign`."
+
+
+class ManifestUnsigned(ManifestError):
+    """Owners have not signed a manifest that touches their data."""
+
+    code = "manifest.unsigned"
+    cause = "Every dataset's owners (or as many as `approvals` says) must sign, by the new and by the old manifest."
+    next_step = "Let the owners that are named run `redoubt manifest sign`."
+
+
+class ManifestRollback(ManifestError):
+    """A manifest is not newer than the one that is set."""
+
+    code = "manifest.rollback"
+    cause = "Versions only rise, by one: an older manifest, or another one of the same version, is never accepted."
+    next_step = "Take up what you want of the old manifest into a new version of the current one."
+
+
+class ManifestChain(ManifestError):
+    """A manifest does not follow the one that is set, or its history is broken."""
+
+    code = "manifest.chain"
+    cause = "`previous` is not the digest of the manifest before, or a manifest of the history is missing or changed."
+    next_step = "Start from the current manifest; restore `.redoubt/manifest/` from a copy if it was edited."
+
+
+class ManifestMissing(ManifestError):
+    """No manifest is set."""
+
+    code = "manifest.missing"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "Nothing is released without a manifest, and none is set here."
+    next_step = "Write one with `redoubt manifest init`, sign it, and set it with `redoubt manifest set`."
+
+
+class OwnerKeyInvalid(ManifestError):
+    """An owner's key cannot be used."""
+
+    code = "manifest.owner_key"
+    exit_status = ExitStatus.KEY
+    cause = "The file is no Ed25519 private key in PEM readable by you alone, or belongs to no owner in the manifest."
+    next_step = "Name the owner's own key file with --key."
+
+
+class ProgramInvalid(ManifestError):
+    """A program descriptor is not valid."""
+
+    code = "manifest.program"
+    cause = "The descriptor lacks a field, has an unknown one, or names files in a way that has two readings."
+    next_step = "Write the descriptor again with the tool that made it; docs/manifest.md gives its form."
+
+
+# --- appraisal -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class FailedClaim:
+    """One reason of a refusal: what the manifest expects of a claim, what was proved, and where the manifest says it.
+
+    ``path`` is the field of the manifest that decided. Values are claims and rules, which are not secret; a program's
+    arguments never stand here.
+    """
+
+    code: str
+    claim: str
+    expected: tuple[str | int | bool, ...]
+    actual: str | int | bool | None
+    path: tuple[str, ...]
+
+
+class AppraisalError(RedoubtError):
+    """What was proved is not what the manifest allows; nothing was released.
+
+    ``failures`` are all failed claims of the attempt that came closest.
+    """
+
+    code = "appraisal.refused"
+    exit_status = ExitStatus.REFUSED
+    cause = "The evidence is authentic, but a claim in it is not what the owners' manifest allows."
+    next_step = "The owner runs `redoubt explain` on the refusal: it names the claim and the edit that would allow it."
+
+    def __init__(self, what: str, *, hint: str | None = None, failures: tuple[FailedClaim, ...] = ()) -> None:
+        super().__init__(what, hint=hint)
+        self.failures = failures
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_refusal, (type(self), self.what, self.hint, self.failures))
+
+
+def _rebuild_refusal(
+    cls: type[AppraisalError], what: str, hint: str | None, failures: tuple[FailedClaim, ...]
+) -> AppraisalError:
+    return cls(what, hint=hint, failures=failures)
+
+
+class TeeUnknown(AppraisalError):
+    """The manifest names no TEE of this kind."""
+
+    code = "appraisal.tee"
+    cause = "The manifest has no TEE of the kind that the evidence is of, and what it does not name is refused."
+    next_step = "Run on a TEE that the manifest names, or let the owners add this one."
+
+
+class ReferenceMismatch(AppraisalError):
+    """A measured claim is not one of the reference values."""
+
+    code = "appraisal.reference"
+    cause = "Another image, firmware or configuration was measured than the manifest lists, or the claim is missing."
+    next_step = "Start the image that the owners listed; after an intended update let them list the new values."
+
+
+class TcbRefused(AppraisalError):
+    """The platform's TCB is not good enough."""
+
+    code = "appraisal.tcb"
+    cause = "The TCB status is not allowed or unproved, an advisory is refused, or a version is below the minimum."
+    next_step = "Update firmware and microcode of the machine."
+
+
+class DebugRefused(AppraisalError):
+    """The guest can be debugged or migrated by its host."""
+
+    code = "appraisal.debug"
+    cause = "The guest's policy lets the host read or move its memory, which the default refuses."
+    next_step = "Start the guest without its debug policy or migration agent."
+
+
+class ChipRefused(AppraisalError):
+    """The machine is not on the list of chips."""
+
+    code = "appraisal.chip"
+    cause = "The manifest lists the chips that may be used, and this one is not among them."
+    next_step = "Run on a listed machine, or let the owners list this one."
+
+
+class ProgramRefused(AppraisalError):
+    """The program is not one that the manifest names, or it was not proved."""
+
+    code = "appraisal.program"
+    cause = "The program descriptor's digest is not in the manifest: code, options, environment or conf were changed."
+    next_step = "Run the program as the owners approved it, or let them approve the new digest."
+
+
+class ArgumentsRefused(AppraisalError):
+    """The program's arguments are not allowed."""
+
+    code = "appraisal.arguments"
+    cause = "No list of argument patterns of the program matches all arguments, each from its first to its last sign."
+    next_step = "Start the program with arguments that the manifest allows."
+
+
+class BindingRefused(AppraisalError):
+    """The program claim was proved in a way that is too weak."""
+
+    code = "appraisal.binding"
+    cause = "What binds the program to the TEE is weaker than the least level that the manifest demands."
+    next_step = "Run the program where the TEE measures it, or its measured agent does; see docs/manifest.md."
+
+
+class GrantMissing(AppraisalError):
+    """The manifest grants this program nothing on this TEE."""
+
+    code = "appraisal.grant"
+    cause = "Program and TEE are known, but no grant names the two together."
+    next_step = "Let the owners of the data add a grant."
+
+
+class EvidenceStale(AppraisalError):
+    """The evidence or its collateral is no longer valid."""
+
+    code = "appraisal.expired"
+    cause = "The time until which the evidence verifies has passed at the time of the appraisal."
+    next_step = "Attest again with fresh collateral."
+
+
+class RefusalMalformed(AppraisalError):
+    """The bytes are no record of a refusal."""
+
+    code = "appraisal.record"
+    cause = "The file is not the JSON record that a broker writes for a refused attester."
+    next_step = "Pass the record as the broker wrote it, or its id."
+
+
+# --- attestation results, as their relying parties judge them --------------------------------------------------------
+class EarError(RedoubtError):
+    """An attestation result of Redoubt is authentic, but cannot be relied on."""
+
+    code = "ear.invalid"
+    exit_status = ExitStatus.REFUSED
+    cause = "The EAR lacks a claim of its profile, or a claim has the wrong form."
+    next_step = "Ask the broker for a new one."
+
+
+class EarSimulated(EarError):
+    """The attestation result is of simulated evidence, or passes for something that it is not."""
+
+    code = "ear.simulated"
+    cause = "Results of simulated evidence have their own issuer, type and profile, and count for development only."
+    next_step = "Attest on hardware; for development verify it as a simulated result, on purpose."
+
+
+class EarStatus(EarError):
+    """The attestation result does not affirm."""
+
+    code = "ear.status"
+    cause = "The overall status, or a tier of the trustworthiness vector, is not one that the relying party accepts."
+    next_step = "Update the platform, or accept the status `warning` on purpose."
+
+
+class EarPolicy(EarError):
+    """The attestation result was appraised under another manifest."""
+
+    code = "ear.policy"
+    cause = "The digest of the manifest in the result is not the one that the relying party expects."
+    next_step = "Attest again under the current manifest."
 
 
 # --- collection of evidence ------------------------------------------------------------------------------------------

@@ -97,6 +97,25 @@ MAX_TOKEN_CLAIMS: Final = 4096
 #: Clocks of issuers and verifiers differ; more than this is a wrong clock.
 TOKEN_CLOCK_SKEW_SECONDS: Final = 60
 
+# --- manifests and their results -----------------------------------------------------------------------------------
+#: A manifest of 1000 programs is about 300 KB; TOML is parsed in Python.
+MAX_MANIFEST_BYTES: Final = 512 * 1024
+MAX_MANIFEST_ENTRIES: Final = 4096
+MAX_MANIFEST_TEXT: Final = 1024
+MAX_MANIFEST_VERSION: Final = 10**8 - 1
+#: Payload in base64, and a signature of each owner.
+MAX_ENVELOPE_BYTES: Final = 2 * 1024 * 1024
+MAX_MANIFEST_SIGNATURES: Final = 256
+MAX_OWNER_KEY_BYTES: Final = 4096
+MAX_PROGRAM_BYTES: Final = 8 * 1024 * 1024
+MAX_PROGRAM_FILES: Final = 65536
+MAX_PROGRAM_TEXT: Final = 64 * 1024
+MAX_ARGUMENTS: Final = 256
+MAX_ARGUMENT_CHARACTERS: Final = 4096
+#: Grants are re-appraised at the latest after this: a revoked manifest stops being of use.
+MAX_EAR_SECONDS: Final = 3600
+MAX_REFUSAL_BYTES: Final = 1024 * 1024
+
 # --- collection of evidence -----------------------------------------------------------------------------------------
 #: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.
 MAX_AUXILIARY_BYTES: Final = 64 * 1024

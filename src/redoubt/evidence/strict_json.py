@@ -130,14 +130,14 @@ def from_hex(value: JSON, *, what: str) -> bytes:
     return bytes.fromhex(value)
 
 
-def from_base64(value: JSON, *, what: str) -> bytes:
-    """Return the bytes that a text in base64 (RFC 4648, 4) spells; raises EvidenceMalformed."""
+def from_base64(value: JSON, *, what: str, refusal: type[RedoubtError] = EvidenceMalformed) -> bytes:
+    """Return the bytes that a text in base64 (RFC 4648, 4) spells; errors are of class *refusal*."""
     try:
         data = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
     except (ValueError, binascii.Error):
-        raise EvidenceMalformed(f"{what} is not base64") from None
+        raise refusal(f"{what} is not base64") from None
     if base64.b64encode(data).decode() != value:
-        raise EvidenceMalformed(f"{what} is not base64 in its one canonical spelling")
+        raise refusal(f"{what} is not base64 in its one canonical spelling")
     return data
 
 

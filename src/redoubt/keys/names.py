@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
 from redoubt.errors import KeyError_
 from redoubt.limits import MAX_KEY_NAME_BYTES
 
-_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
-_FULL = re.compile(rf"key:({_LABEL.pattern})/({_LABEL.pattern})\.(dev|hw)")
+#: What a namespace, a key's name and every name in a manifest look like.
+LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
+_FULL = re.compile(rf"key:({LABEL.pattern})/({LABEL.pattern})\.(dev|hw)")
 
 
 class Assurance(StrEnum):
@@ -36,7 +37,7 @@ class KeyName:
 
     def __post_init__(self) -> None:
         for label in (self.namespace, self.name):
-            if not _LABEL.fullmatch(label):
+            if not LABEL.fullmatch(label):
                 raise KeyError_(
                     f"{label!r} is not a key name: use 1 to 63 of a-z, 0-9, '-' and '_'; begin and end with no sign"
                 )
