@@ -98,6 +98,8 @@ MAX_TOKEN_CLAIMS: Final = 4096
 TOKEN_CLOCK_SKEW_SECONDS: Final = 60
 
 # --- manifests and their results -----------------------------------------------------------------------------------
+#: RFC 8785 knows no larger whole number.
+LARGEST_INTEGER: Final = 2**53 - 1
 #: A manifest of 1000 programs is about 300 KB; TOML is parsed in Python.
 MAX_MANIFEST_BYTES: Final = 512 * 1024
 MAX_MANIFEST_ENTRIES: Final = 4096

@@ -37,7 +37,7 @@ from redoubt.errors import (
     by_code,
 )
 from redoubt.evidence.claims import JSON, Verified, unix_time
-from redoubt.limits import MAX_MANIFEST_TEXT
+from redoubt.limits import LARGEST_INTEGER, MAX_MANIFEST_TEXT
 from redoubt.trust.encode import in_order
 from redoubt.trust.patterns import all_match
 from redoubt.trust.policy import Binding, Grant, Manifest, Program, TeeProfile, Value
@@ -245,5 +245,11 @@ def _failed(
     actual: JSON,
     path: tuple[str, ...],
 ) -> FailedClaim:
-    shown = actual if isinstance(actual, str | int) and len(str(actual)) <= MAX_MANIFEST_TEXT else None
-    return FailedClaim(error.code, claim, tuple(expected), shown, path)
+    return FailedClaim(error.code, claim, tuple(expected), _shown(actual), path)
+
+
+def _shown(actual: JSON) -> Value | None:
+    """Return *actual* if it can stand in a manifest, which is all that an owner could do with it."""
+    if isinstance(actual, str):
+        return actual if len(actual) <= MAX_MANIFEST_TEXT and actual.isprintable() else None
+    return actual if isinstance(actual, int) and abs(actual) <= LARGEST_INTEGER else None

@@ -20,7 +20,6 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-import rfc8785
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -192,7 +191,9 @@ def _sign(claims: Mapping[str, JSON], key: ec.EllipticCurvePrivateKey, *, simula
 
     header = {"alg": ALGORITHM, "typ": SIMULATED_TYPE if simulated else TYPE, "kid": key_id(key.public_key())}
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return jws.serialize_compact(header, rfc8785.dumps(dict(claims)), ECKey.import_key(pem), [ALGORITHM]).encode()
+    # Not RFC 8785: an SNP report has whole numbers beyond those that it knows.
+    payload = json.dumps(dict(claims), separators=(",", ":"), allow_nan=False).encode()
+    return jws.serialize_compact(header, payload, ECKey.import_key(pem), [ALGORITHM]).encode()
 
 
 def _base64url(data: bytes) -> str:

@@ -32,7 +32,7 @@ from redoubt.evidence.claims import JSON, Tee
 from redoubt.evidence.claims import digest as sha256_text
 from redoubt.evidence.strict_json import from_base64url, parse_object
 from redoubt.keys.names import LABEL, KeyName
-from redoubt.limits import MAX_ARGUMENTS, MAX_MANIFEST_BYTES, MAX_MANIFEST_VERSION
+from redoubt.limits import LARGEST_INTEGER, MAX_ARGUMENTS, MAX_MANIFEST_BYTES, MAX_MANIFEST_VERSION
 from redoubt.trust.encode import WRAPPER, to_tree
 from redoubt.trust.fields import (
     Fields,
@@ -50,7 +50,6 @@ from redoubt.trust.references import check_references
 from redoubt.trust.tee_rules import RULES, is_program_claim
 
 MANIFEST_FORMAT: Final = 1
-_LARGEST: Final = 2**53 - 1  # RFC 8785 knows no larger whole number
 _DIGEST = matching(re.compile(r"sha256:[0-9a-f]{64}"), "a digest: sha256: and 64 of 0-9, a-f")
 _NAME = matching(LABEL, "a name: 1 to 63 of a-z, 0-9, '-' and '_'")
 _HEX = matching(re.compile(r"(?:[0-9a-f]{2}){16,64}"), "16 to 64 bytes in lower-case hex")
@@ -303,14 +302,14 @@ def _reference(fields: Fields, prefixes: tuple[str, ...]) -> Mapping[str, frozen
 def _value(value: object) -> Value:
     if isinstance(value, bool):
         return value
-    return integer(-_LARGEST, _LARGEST)(value) if isinstance(value, int) else text(value)
+    return integer(-LARGEST_INTEGER, LARGEST_INTEGER)(value) if isinstance(value, int) else text(value)
 
 
 def _minimum(fields: Fields, prefixes: tuple[str, ...]) -> Mapping[str, int]:
     found: dict[str, int] = {}
     for name, value in fields.values("minimum", optional=True).items():
         try:
-            found[_claim_of(prefixes)(name)] = integer(0, _LARGEST)(value)
+            found[_claim_of(prefixes)(name)] = integer(0, LARGEST_INTEGER)(value)
         except ManifestError as error:
             fields.problem(error.what, "minimum", name[:64], kind=type(error))
     return found

@@ -33,7 +33,7 @@ from redoubt.errors import (
 )
 from redoubt.evidence.claims import JSON, Verified, unix_time
 from redoubt.evidence.strict_json import parse_object
-from redoubt.limits import MAX_MANIFEST_ENTRIES, MAX_REFUSAL_BYTES
+from redoubt.limits import LARGEST_INTEGER, MAX_MANIFEST_ENTRIES, MAX_REFUSAL_BYTES
 from redoubt.trust.appraisal import ProgramClaim
 from redoubt.trust.policy import Binding, Value
 from redoubt.trust.program import is_digest
@@ -175,11 +175,13 @@ def _failure(value: JSON) -> FailedClaim:
 
 
 def _value(value: JSON) -> Value:
-    return value if isinstance(value, bool | int) else _text(value)
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise RefusalMalformed("the record holds an absurd number")
+    return value if isinstance(value, int) else _text(value)
 
 
 def _text(value: JSON) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value.isprintable():
         raise RefusalMalformed("the record has a value where a text belongs")
     return value
 
