@@ -13,9 +13,10 @@ from typing import Annotated
 
 import typer
 
+from redoubt.cli.files import read_file
 from redoubt.cli.output import Json
 from redoubt.cli.session import Session, command, group
-from redoubt.errors import NotFound, RedoubtError, UsageError
+from redoubt.errors import RedoubtError, UsageError
 from redoubt.evidence.kinds import Kind
 from redoubt.limits import MAX_EVIDENCE_FILE_BYTES
 
@@ -106,16 +107,7 @@ def verify(
 
 
 def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_EVIDENCE_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise NotFound(f"{path} does not exist") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    if len(content) > MAX_EVIDENCE_FILE_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_EVIDENCE_FILE_BYTES} bytes")
-    return content
+    return read_file(path, limit=MAX_EVIDENCE_FILE_BYTES)
 
 
 def _hex(text: str | None, option: str) -> bytes | None:

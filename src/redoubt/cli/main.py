@@ -49,6 +49,8 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "gc": "redoubt.cli.verify:gc_app",
         "evidence": "redoubt.cli.evidence",
         "attest": "redoubt.cli.attest",
+        "manifest": "redoubt.cli.manifest",
+        "explain": "redoubt.cli.explain",
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
     }

@@ -10,8 +10,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from redoubt.errors import AlreadyExists, ManifestError, ManifestMalformed
+from redoubt.errors import AlreadyExists, ManifestDangling, ManifestError, ManifestMalformed
 from redoubt.limits import MAX_MANIFEST_BYTES
+from redoubt.trust.fields import Problem
 from redoubt.trust.manifest import draft_problems
 
 Toml = str | int | bool | Sequence["Toml"] | Mapping[str, "Toml"]
@@ -45,7 +46,7 @@ def add_table(text: str, path: tuple[str, str], fields: Mapping[str, Toml]) -> s
     tables: Any = document[room]
     if name in tables:
         raise AlreadyExists(f"{room}.{name} is in the manifest", hint="Edit it there, or choose another name.")
-    tables.append(name, _item(fields))
+    tables.append(name, _table(fields))
     return _checked(tomlkit.dumps(document), path)
 
 
@@ -58,7 +59,7 @@ def add_grant(text: str, fields: Mapping[str, Toml]) -> str:
         document.append("grants", tomlkit.aot())
     grants: Any = document["grants"]
     place = len(grants)
-    grants.append(_item(fields))
+    grants.append(_table(fields))
     return _checked(tomlkit.dumps(document), ("grants", f"[{place}]"))
 
 
@@ -68,11 +69,7 @@ def follow(text: str, *, version: int, previous: str) -> str:
 
     document = _parse(text)
     document["version"] = version
-    if "previous" in document:
-        document["previous"] = previous
-    else:
-        # Before the first table: after it, the field would belong to that table.
-        document.insert(tomlkit.key("previous"), previous) if False else document.add("previous", previous)
+    document["previous"] = previous  # tomlkit puts a new field before the first table, where it belongs
     return tomlkit.dumps(document)
 
 
@@ -88,21 +85,29 @@ def _parse(text: str) -> Any:
         raise ManifestMalformed(f"the manifest is not TOML: {str(error)[:200]!r}") from None
 
 
-def _item(value: Toml) -> Any:
+def _table(fields: Mapping[str, Toml]) -> Any:
     import tomlkit
 
-    if not isinstance(value, Mapping):
-        return tomlkit.item(value)
     table = tomlkit.table()
-    for name, inner in value.items():
-        table.append(name, _item(inner))
+    for name, value in fields.items():
+        if not isinstance(value, Mapping):
+            table.append(name, tomlkit.item(value))
+    table.add(tomlkit.nl())
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            table.append(name, _table(value))
     return table
+
+
+def _comes_later(problem: Problem) -> bool:
+    # An owner is added before the first dataset that is his.
+    return problem.kind is ManifestDangling and problem.path[0] == "owners"
 
 
 def _checked(text: str, path: tuple[str, ...]) -> str:
     if len(text.encode()) > MAX_MANIFEST_BYTES:
         raise ManifestMalformed(f"the manifest is longer than {MAX_MANIFEST_BYTES} bytes")
-    own = [it for it in draft_problems(text.encode()) if it.path[: len(path)] == path]
+    own = [it for it in draft_problems(text.encode()) if it.path[: len(path)] == path and not _comes_later(it)]
     if own:
         error: type[ManifestError] = own[0].kind
         raise error("; ".join(map(str, own)))

@@ -15,7 +15,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import rfc8785
@@ -36,6 +36,7 @@ from redoubt.limits import LARGEST_INTEGER, MAX_ARGUMENTS, MAX_MANIFEST_BYTES, M
 from redoubt.trust.encode import WRAPPER, to_tree
 from redoubt.trust.fields import (
     Fields,
+    Problem,
     Problems,
     flag,
     integer,
@@ -63,13 +64,18 @@ def parse_manifest(toml: bytes) -> Manifest:
     Raises:
         ManifestError: it is not TOML, or something is wrong with a field: the text names the path of each.
     """
-    if len(toml) > MAX_MANIFEST_BYTES:
-        raise ManifestMalformed(f"the manifest is longer than {MAX_MANIFEST_BYTES} bytes")
-    try:
-        tree = tomllib.loads(toml.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ManifestMalformed(f"the manifest is not TOML: {str(error)[:200]!r}") from None
-    return _read(tree)
+    return _checked(_load(toml))
+
+
+def draft_problems(toml: bytes) -> tuple[Problem, ...]:
+    """Return everything that is wrong with a manifest that may be unfinished, its references included.
+
+    Raises:
+        ManifestMalformed: it is not TOML.
+    """
+    problems = Problems()
+    check_references(_read(_load(toml), problems), problems)
+    return tuple(problems.found)
 
 
 def parse_canonical(payload: bytes) -> Manifest:
@@ -81,7 +87,7 @@ def parse_canonical(payload: bytes) -> Manifest:
     document = parse_object(payload, what="the manifest", limit=MAX_MANIFEST_BYTES, refusal=ManifestMalformed)
     if set(document) != {WRAPPER}:
         raise ManifestMalformed(f"the manifest is not one object {WRAPPER!r}")
-    manifest = _read(document[WRAPPER])
+    manifest = _checked(document[WRAPPER])
     if canonical(manifest) != payload:
         raise ManifestMalformed("the manifest is not in its one canonical form")
     return manifest
@@ -99,8 +105,26 @@ def manifest_digest(manifest: Manifest) -> str:
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------
-def _read(tree: object) -> Manifest:
+def _load(toml: bytes) -> dict[str, Any]:
+    if len(toml) > MAX_MANIFEST_BYTES:
+        raise ManifestMalformed(f"the manifest is longer than {MAX_MANIFEST_BYTES} bytes")
+    try:
+        return tomllib.loads(toml.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ManifestMalformed(f"the manifest is not TOML: {str(error)[:200]!r}") from None
+
+
+def _checked(tree: object) -> Manifest:
     problems = Problems()
+    manifest = _read(tree, problems)
+    if not problems.found:
+        check_references(manifest, problems)
+    problems.raise_any()
+    return replace(manifest, grants=tuple(sorted(manifest.grants, key=_order)))
+
+
+def _read(tree: object, problems: Problems) -> Manifest:
+    """Return what *tree* says as far as it says it; only without a problem is it a manifest."""
     top = Fields(tree, (), problems)
     top.take("format", integer(MANIFEST_FORMAT, MANIFEST_FORMAT), default=MANIFEST_FORMAT)
     version = top.take("version", integer(1, MAX_MANIFEST_VERSION), default=1)
@@ -120,10 +144,7 @@ def _read(tree: object) -> Manifest:
         grants=tuple(_grant(fields) for fields in top.list("grants")),
     )
     top.close()
-    if not problems.found:
-        check_references(manifest, problems)
-    problems.raise_any()
-    return replace(manifest, grants=tuple(sorted(manifest.grants, key=_order)))
+    return manifest
 
 
 def _order(grant: Grant) -> tuple[str, str, str]:

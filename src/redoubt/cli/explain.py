@@ -1,0 +1,96 @@
+"""``redoubt explain``: why an attester was refused, and the edit of the manifest that would allow it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from redoubt.cli.files import read_file
+from redoubt.cli.output import Json
+from redoubt.cli.session import Session, command
+from redoubt.errors import NotFound
+from redoubt.limits import MAX_REFUSAL_BYTES
+
+if TYPE_CHECKING:
+    from redoubt.trust.explain import Explanation
+    from redoubt.trust.refusal import Refusal
+
+app = typer.Typer()
+REFUSALS = "refusals"
+
+
+@command(app, example="redoubt explain 6fa8… --json")
+def explain(
+    session: Session,
+    refusal: Annotated[
+        str, typer.Argument(metavar="FILE|ID", help="The record of the refusal, or the id that the attester was given.")
+    ],
+) -> None:
+    """Say which claims failed, what was expected of them, and which edit of the manifest would allow them.
+
+    Every such edit loosens the manifest. Look at what it would do with `redoubt manifest plan` before you sign it.
+    """
+    from redoubt.trust.explain import explain as explain_refusal
+    from redoubt.trust.refusal import Refusal
+
+    record = Refusal.parse(read_file(_find(session, refusal), limit=MAX_REFUSAL_BYTES))
+    found = explain_refusal(record)
+    session.output.result({**_facts(record), "failures": [_as_json(it) for it in found]}, text=_as_text(record, found))
+
+
+def _find(session: Session, text: str) -> Path:
+    path = Path(text)
+    try:
+        refusal_id = UUID(text)
+    except ValueError:
+        return path
+    if path.exists():
+        return path
+    stored = session.workspace.state_folder / REFUSALS / f"{refusal_id}.json"
+    if not stored.exists():
+        raise NotFound(f"no refusal {refusal_id} is recorded in this workspace", hint="Ask the broker's operator.")
+    return stored
+
+
+def _facts(record: Refusal) -> dict[str, Json]:
+    return {
+        "id": str(record.id),
+        "at": record.at.isoformat(),
+        "tee": record.tee,
+        "evidence": record.evidence,
+        "program": record.program,
+        "binding": record.binding.value,
+        "manifest": record.manifest,
+        "manifest_version": record.manifest_version,
+    }
+
+
+def _as_json(it: Explanation) -> Json:
+    return {
+        "code": it.failure.code,
+        "claim": it.failure.claim,
+        "expected": list(it.failure.expected),
+        "actual": it.failure.actual,
+        "path": list(it.failure.path),
+        "text": it.text,
+        "why": it.cause,
+        "next": it.next_step,
+        "edit": it.edit,
+    }
+
+
+def _as_text(record: Refusal, found: tuple[Explanation, ...]) -> str:
+    lines = [
+        f"refused at {record.at.isoformat()}: {record.tee} evidence {record.evidence}",
+        f"under manifest version {record.manifest_version}, {record.manifest}",
+    ]
+    for it in found:
+        lines += ["", f"[{it.failure.code}] {it.text}", f"Why: {it.cause}", f"Next: {it.next_step}"]
+        if it.edit is None:
+            lines.append("No edit of the manifest would allow it.")
+        else:
+            lines += ["This edit would allow it:", *(f"    {line}" for line in it.edit.splitlines())]
+    return "\n".join(lines)
