@@ -116,7 +116,7 @@ def test_tokens_that_do_not_say_what_they_are_are_refused(changes: dict[str, Any
     claims = {
         "iat": int(NOW.timestamp()),
         "exp": int(NOW.timestamp()) + 60,
-        "eat_profile": "tag:redoubt.io,2026:simulated",
+        "eat_profile": "urn:redoubt:simulated:1",
         "dbgstat": "enabled",
         "swname": "redoubt-dev",
         "warning": WARNING,

@@ -34,7 +34,7 @@ from redoubt.limits import REPORT_DATA_BYTES
 from redoubt_dev.key import DevelopmentKey
 
 ISSUER: Final = "redoubt-dev"
-PROFILE: Final = "tag:redoubt.io,2026:simulated"
+PROFILE: Final = "urn:redoubt:simulated:1"
 WARNING: Final = "SIMULATED: proves nothing about hardware"
 LIFETIME: Final = timedelta(minutes=10)
 _POLICY: Final = TokenPolicy(

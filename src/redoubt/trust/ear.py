@@ -32,15 +32,15 @@ from redoubt.limits import MAX_EAR_SECONDS, MAX_NONCE_BYTES
 from redoubt.trust.appraisal import Appraisal
 from redoubt.trust.policy import Binding
 
-PROFILE: Final = "tag:redoubt.io,2026:ear"
-SIMULATED_PROFILE: Final = "tag:redoubt.io,2026:simulated-ear"
+PROFILE: Final = "urn:redoubt:ear:1"
+SIMULATED_PROFILE: Final = "urn:redoubt:simulated-ear:1"
 TYPE: Final = "ear+jwt"
 SIMULATED_TYPE: Final = "simulated-ear+jwt"
 SIMULATED_ISSUER: Final = "urn:redoubt:simulated:"
 SUBMODULE: Final = "cpu0"
 ANNOTATED: Final = "ear.veraison.annotated-evidence"
 ALGORITHM: Final = "ES384"
-DEVELOPER: Final = "https://redoubt.io"
+DEVELOPER: Final = "Redoubt"
 
 # AR4SI, 2.3: 2 to 31 affirm, 32 to 95 warn, 96 to 127 contraindicate.
 GENUINE: Final = 2
