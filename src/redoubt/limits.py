@@ -102,6 +102,8 @@ TOKEN_CLOCK_SKEW_SECONDS: Final = 60
 LARGEST_INTEGER: Final = 2**53 - 1
 #: A manifest of 1000 programs is about 300 KB; TOML is parsed in Python.
 MAX_MANIFEST_BYTES: Final = 512 * 1024
+#: Python's TOML parser needs time and memory with the square of a dotted key's length, and keys end with their line.
+MAX_MANIFEST_LINE_DOTS: Final = 128
 MAX_MANIFEST_ENTRIES: Final = 4096
 MAX_MANIFEST_TEXT: Final = 1024
 MAX_MANIFEST_VERSION: Final = 10**8 - 1

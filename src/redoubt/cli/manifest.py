@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from redoubt.cli.files import read_file, write_file
-from redoubt.cli.manifest_edit import DEFAULT, FileOption, app, owner_key_path
+from redoubt.cli.manifest_edit import DEFAULT, FileOption, app, owner_key_path, read_text
 from redoubt.cli.output import Json
 from redoubt.cli.session import Session, command
 from redoubt.errors import ManifestChain, NotFound, OwnerKeyInvalid, UsageError, WorkspaceMissing
@@ -159,13 +159,9 @@ def next_(session: Session, *, manifest: FileOption = DEFAULT) -> None:
     from redoubt.trust.edit import follow
 
     current = _store(session).current()
-    text = follow(
-        read_file(manifest, limit=MAX_MANIFEST_BYTES).decode("utf-8", errors="replace"),
-        version=current.manifest.version + 1,
-        previous=current.digest,
-    )
-    write_file(manifest, text.encode(), replace=True)
     version = current.manifest.version + 1
+    text = follow(read_text(manifest), version=version, previous=current.digest)
+    write_file(manifest, text.encode(), replace=True)
     session.output.result({"version": version, "previous": current.digest}, text=f"{manifest} is now version {version}")
 
 

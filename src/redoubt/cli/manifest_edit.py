@@ -215,7 +215,7 @@ def add_grant(
     actions = [word for word, wanted in (("read", read), ("write", write)) if wanted]
     if not actions:
         raise UsageError("a grant needs --read, --write or both")
-    text = edit.add_grant(_text(manifest), {"program": program, "tee": tee, "dataset": dataset, "actions": actions})
+    text = edit.add_grant(read_text(manifest), {"program": program, "tee": tee, "dataset": dataset, "actions": actions})
     write_file(manifest, text.encode(), replace=True)
     what = f"{program} on {tee} may {' and '.join(actions)} {dataset}"
     session.output.result({"manifest": str(manifest), "added": "grant"}, text=what)
@@ -234,7 +234,7 @@ def owner_key_path(session: Session, owner: str) -> Path:
 def _add(session: Session, manifest: Path, path: tuple[str, str], fields: dict[str, Toml]) -> None:
     from redoubt.trust.edit import add_table
 
-    text = add_table(_text(manifest), path, fields)
+    text = add_table(read_text(manifest), path, fields)
     write_file(manifest, text.encode(), replace=True)
     where = ".".join(path)
     session.output.result({"manifest": str(manifest), "added": where}, text=f"added {where} to {manifest}")
@@ -244,7 +244,7 @@ def _add(session: Session, manifest: Path, path: tuple[str, str], fields: dict[s
 def _say_what_is_missing(session: Session, manifest: Path) -> None:
     from redoubt.trust.manifest import draft_problems
 
-    found = draft_problems(_text(manifest).encode())
+    found = draft_problems(read_text(manifest).encode())
     for it in found[:_SHOWN]:
         session.output.say(f"not complete yet: {it}")
 
@@ -265,7 +265,8 @@ def _public_key(session: Session, owner: str, key: Path | None, public: str | No
     return public_key_text(private.public_key().public_bytes_raw())
 
 
-def _text(manifest: Path) -> str:
+def read_text(manifest: Path) -> str:
+    """Return a manifest as its author wrote it; raises NotFound or UsageError."""
     content = read_file(manifest, limit=MAX_MANIFEST_BYTES)
     try:
         return content.decode("utf-8")

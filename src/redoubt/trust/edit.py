@@ -6,7 +6,6 @@ manifest; but an added table that is wrong by itself is refused at once, with th
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -78,10 +77,9 @@ def _parse(text: str) -> Any:
     from tomlkit.exceptions import TOMLKitError
 
     try:
-        # tomlkit takes some texts that are not TOML: the reader's own parser decides.
-        tomllib.loads(text)
+        draft_problems(text.encode())  # bounds, and whether it is TOML: tomlkit takes texts that are not
         return tomlkit.parse(text)
-    except (ValueError, RecursionError, TOMLKitError) as error:
+    except (TOMLKitError, RecursionError) as error:
         raise ManifestMalformed(f"the manifest is not TOML: {str(error)[:200]!r}") from None
 
 

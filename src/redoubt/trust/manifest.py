@@ -32,7 +32,13 @@ from redoubt.evidence.claims import JSON, Tee
 from redoubt.evidence.claims import digest as sha256_text
 from redoubt.evidence.strict_json import from_base64url, parse_object
 from redoubt.keys.names import LABEL, KeyName
-from redoubt.limits import LARGEST_INTEGER, MAX_ARGUMENTS, MAX_MANIFEST_BYTES, MAX_MANIFEST_VERSION
+from redoubt.limits import (
+    LARGEST_INTEGER,
+    MAX_ARGUMENTS,
+    MAX_MANIFEST_BYTES,
+    MAX_MANIFEST_LINE_DOTS,
+    MAX_MANIFEST_VERSION,
+)
 from redoubt.trust.encode import WRAPPER, to_tree
 from redoubt.trust.fields import (
     Fields,
@@ -108,6 +114,8 @@ def manifest_digest(manifest: Manifest) -> str:
 def _load(toml: bytes) -> dict[str, Any]:
     if len(toml) > MAX_MANIFEST_BYTES:
         raise ManifestMalformed(f"the manifest is longer than {MAX_MANIFEST_BYTES} bytes")
+    if any(line.count(b".") > MAX_MANIFEST_LINE_DOTS for line in toml.split(b"\n")):
+        raise ManifestMalformed(f"a line of the manifest has more than {MAX_MANIFEST_LINE_DOTS} dots")
     try:
         return tomllib.loads(toml.decode("utf-8"))
     except (ValueError, RecursionError) as error:
