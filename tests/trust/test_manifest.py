@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import tomlkit
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.trust.samples import ALICE, DIGEST, MALLORY, MEASUREMENT, MRENCLAVE, TOML, manifest, public
@@ -26,8 +28,8 @@ from redoubt.errors import (
     ProgramInvalid,
 )
 from redoubt.limits import MAX_MANIFEST_BYTES
-from redoubt.trust.encode import to_tree
-from redoubt.trust.manifest import canonical, manifest_digest, parse_canonical, parse_manifest
+from redoubt.trust.encode import public_key_text, to_tree
+from redoubt.trust.manifest import SMALL_ORDER, canonical, manifest_digest, parse_canonical, parse_manifest
 from redoubt.trust.patterns import all_match, matches
 from redoubt.trust.policy import Binding
 from redoubt.trust.program import ProgramDescriptor
@@ -236,6 +238,24 @@ def test_every_problem_is_named_at_once() -> None:
         manifest(text)
     for path in ("least: unknown", "datasets.sales.owners: is empty", "tees.enclave.statuses: is not one of"):
         assert path in caught.value.what
+
+
+def test_a_key_for_which_anybody_can_sign_is_no_owners_key() -> None:
+    forged = b"\x01" + bytes(63)  # R is the neutral point and S is 0: nobody's secret went into it
+    canonical_points = [raw for raw in SMALL_ORDER if raw[0] not in (0xED, 0xEE)]
+    for raw in SMALL_ORDER:
+        for key in (raw, raw[:31] + bytes([raw[31] | 0x80])):
+            refuse(ManifestField, public(MALLORY), public_key_text(key), "small order")
+    for raw in canonical_points:
+        assert any(_verifies(raw, forged, b"%d" % message) for message in range(500))
+
+
+def _verifies(key: bytes, signature: bytes, message: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 # --- any bytes --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.trust.samples import CHIP, DIGEST, MALLORY, MEASUREMENT, NOW, OTHER_DIGEST, TOML, public, snp
+from tests.trust.samples import BOB, CHIP, DIGEST, MALLORY, MEASUREMENT, NOW, OTHER_DIGEST, TOML, public, snp
 from tests.trust.test_appraisal import PROGRAM, record
 from tests.trust.test_manifest import DESCRIPTOR
 
@@ -254,7 +254,7 @@ def test_plan_of_a_manifest_against_itself_is_empty() -> None:
         ('least_binding = "agent"', 'least_binding = "asserted"', "looser", "least_binding"),
         ('d"\nbinding = "agent"', 'd"\nbinding = "asserted"', "tighter", "tees.laptop.binding"),
         ("22" * 32 + '"', "22" * 32 + '", "' + "23" * 32 + '"', "looser", "measurements"),
-        (public(MALLORY), "ed25519:" + "A" * 43, "looser", "recipients"),
+        (public(MALLORY), public(BOB), "looser", "recipients"),
     ],
 )
 def test_plan_names_what_gets_looser_or_tighter(old: str, new: str, direction: str, path: str) -> None:

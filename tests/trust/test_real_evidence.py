@@ -70,7 +70,7 @@ def test_real_evidence_is_granted_under_a_manifest_of_its_own_values_and_no_othe
     request = entry.request()
     verified = verify_request(request)
     if entry.id == _WITHOUT_QUOTE:
-        with pytest.raises(ManifestEmpty, match="must pin tdx.mrtd and tpm.pcr"):
+        with pytest.raises(ManifestEmpty, match=r"must pin tdx\.mrtd and tpm\.pcr"):
             policy_for(verified)
         return
     policy = policy_for(verified)

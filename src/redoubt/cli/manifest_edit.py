@@ -82,7 +82,11 @@ def add_recipient(
     _add(session, manifest, ("recipients", name), {"key": public_key})
 
 
-@command(app, name="add-dataset", example="redoubt manifest add-dataset sales --id 0b8e… --owner alice --key sales.hw")
+@command(
+    app,
+    name="add-dataset",
+    example="redoubt manifest add-dataset sales --id 0b8e… --owner alice --key key:main/sales.hw",
+)
 def add_dataset(
     session: Session,
     name: NameArgument,

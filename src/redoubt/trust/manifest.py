@@ -61,6 +61,21 @@ _DIGEST = matching(re.compile(r"sha256:[0-9a-f]{64}"), "a digest: sha256: and 64
 _NAME = matching(LABEL, "a name: 1 to 63 of a-z, 0-9, '-' and '_'")
 _HEX = matching(re.compile(r"(?:[0-9a-f]{2}){16,64}"), "16 to 64 bytes in lower-case hex")
 _CLAIM: Final = re.compile(r"[a-z]+(?:\.[A-Za-z0-9_-]+)+")
+#: Ed25519 points whose order divides 8, in all encodings, without the sign bit. RFC 8032 leaves them to the verifier.
+SMALL_ORDER: Final = frozenset(
+    map(
+        bytes.fromhex,
+        (
+            "00" * 32,
+            "01" + "00" * 31,
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "ec" + "ff" * 30 + "7f",
+            "ed" + "ff" * 30 + "7f",
+            "ee" + "ff" * 30 + "7f",
+        ),
+    )
+)
 _BINDING = one_of(Binding, list(Binding))
 
 
@@ -179,6 +194,8 @@ def parse_public_key(value: object) -> bytes:
     raw = from_base64url(given.removeprefix("ed25519:"), what="it", refusal=ManifestField)
     if len(raw) != 32:
         raise ManifestField("is no Ed25519 public key: it is not 32 bytes long")
+    if raw[:31] + bytes([raw[31] & 0x7F]) in SMALL_ORDER:
+        raise ManifestField("is a point of small order, for which anybody can sign")
     return raw
 
 
