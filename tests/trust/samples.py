@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from redoubt.evidence.claims import JSON, Tee, Verified
-from redoubt.trust.encode import public_key_text
 from redoubt.trust.manifest import parse_manifest
 from redoubt.trust.policy import Manifest
+from redoubt.trust.public_key import public_key_text
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ALICE, BOB, MALLORY = (Ed25519PrivateKey.from_private_bytes(bytes([it]) * 32) for it in (1, 2, 3))

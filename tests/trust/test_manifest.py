@@ -28,11 +28,12 @@ from redoubt.errors import (
     ProgramInvalid,
 )
 from redoubt.limits import MAX_MANIFEST_BYTES
-from redoubt.trust.encode import public_key_text, to_tree
-from redoubt.trust.manifest import SMALL_ORDER, canonical, manifest_digest, parse_canonical, parse_manifest
+from redoubt.trust.encode import to_tree
+from redoubt.trust.manifest import canonical, manifest_digest, parse_canonical, parse_manifest
 from redoubt.trust.patterns import all_match, matches
 from redoubt.trust.policy import Binding
 from redoubt.trust.program import ProgramDescriptor
+from redoubt.trust.public_key import SMALL_ORDER, public_key_text
 
 CANONICAL = canonical(manifest())
 

@@ -49,9 +49,9 @@ def sign(
 
     An owner who is no longer in the new manifest signs too, with the key that the current one gives.
     """
-    from redoubt.trust.encode import public_key_text
     from redoubt.trust.manifest import manifest_digest, parse_manifest
     from redoubt.trust.owner_key import read_owner_key
+    from redoubt.trust.public_key import public_key_text
     from redoubt.trust.signing import Envelope, missing_approvals
 
     if (owner is None) == (key is None):

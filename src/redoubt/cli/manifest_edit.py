@@ -254,8 +254,8 @@ def _say_what_is_missing(session: Session, manifest: Path) -> None:
 
 
 def _public_key(session: Session, owner: str, key: Path | None, public: str | None) -> str:
-    from redoubt.trust.encode import public_key_text
     from redoubt.trust.owner_key import create_owner_key, read_owner_key
+    from redoubt.trust.public_key import public_key_text
 
     if public is not None:
         if key is not None:

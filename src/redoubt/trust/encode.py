@@ -5,12 +5,12 @@ Optional parts that are absent stay absent, since a manifest's reader knows no e
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from redoubt.evidence.claims import JSON
 from redoubt.trust.policy import Dataset, Grant, Manifest, Program, TeeProfile, Value
+from redoubt.trust.public_key import public_key_text
 
 WRAPPER: Final = "redoubt_manifest"
 
@@ -30,11 +30,6 @@ def to_tree(manifest: Manifest) -> dict[str, JSON]:
             "grants": [_grant(it) for it in manifest.grants],
         }
     )
-
-
-def public_key_text(raw: bytes) -> str:
-    """Return an Ed25519 public key as manifests spell it."""
-    return "ed25519:" + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _keys(keys: Mapping[str, bytes]) -> dict[str, JSON]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from redoubt.trust.encode import in_order, public_key_text
+from redoubt.trust.encode import in_order
 from redoubt.trust.fields import Path, dotted
 from redoubt.trust.policy import Action, Binding, Dataset, Manifest, Program, TeeProfile, Value
+from redoubt.trust.public_key import public_key_text
 
 T = TypeVar("T")
 Shown = tuple[Value, ...]

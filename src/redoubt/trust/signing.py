@@ -36,9 +36,9 @@ from redoubt.errors import (
 from redoubt.evidence.claims import JSON
 from redoubt.evidence.strict_json import from_base64, parse_object
 from redoubt.limits import MAX_ENVELOPE_BYTES, MAX_MANIFEST_SIGNATURES
-from redoubt.trust.encode import public_key_text
-from redoubt.trust.manifest import canonical, manifest_digest, parse_canonical, parse_public_key
+from redoubt.trust.manifest import canonical, manifest_digest, parse_canonical
 from redoubt.trust.policy import Manifest
+from redoubt.trust.public_key import parse_public_key, public_key_text
 
 PAYLOAD_TYPE: Final = "application/vnd.redoubt.manifest+json"
 
