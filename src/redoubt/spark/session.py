@@ -11,12 +11,14 @@ A :class:`Job` is one key endpoint and one private scratch folder. It ends with 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from redoubt.agent.client import endpoint_keys
 from redoubt.agent.endpoint import KeyEndpoint, Transport
@@ -31,6 +33,8 @@ from redoubt.spark.java import require_java
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+_WATCH_SECONDS: Final = 0.2
 
 
 class Job:
@@ -86,37 +90,42 @@ def session(
     master: str | None = None,
     conf: Mapping[str, str] | None = None,
 ) -> SparkSession:
-    """Return a SparkSession that reads and writes sealed data.
+    """Return a SparkSession that reads and writes sealed data: a new one, or the one that runs, if it is as asked for.
 
     *master* defaults to ``spark.master`` of *conf*, then to ``local[*]``; keys come from *keys*, or from the workspace.
-    Stop it with :func:`stop`, which ends the key endpoint too.
+    Stop it with :func:`stop`, which ends the key endpoint too; after ``spark.stop()`` that ends a moment later.
 
     Raises:
         JavaMissing, JarMissing, WorkspaceMissing, RootKeyError, OptionRefused: it cannot be set up as asked.
-        SparkError: the JVM would read or write sealed data in clear (:mod:`redoubt.spark.assertions`).
+        SparkError: one runs that is not as asked for, or the JVM would read or write sealed data in clear
+            (:mod:`redoubt.spark.assertions`).
     """
     require_java()
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
+    for ended in [item for item in tuple(_sessions) if item.stopped()]:
+        ended.close()
     if SparkContext._active_spark_context is not None:
-        active = SparkSession.getActiveSession()
-        if active is not None and id(active) in _jobs:
-            return active
+        for item in tuple(_sessions):
+            if item.spark.sparkContext is SparkContext._active_spark_context:
+                return item.spark
         raise SparkError(
             "a Spark application without sealed data is running in this process",
             hint="Stop it first: its configuration cannot be changed any more.",
         )
     # Workers must find this installation; Spark would start whatever python3 is on the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    new = Job(keys) if keys is not None else job(workspace)
+    source = keys if keys is not None else Workspace.open(Path(workspace) if workspace else None)
+    new = Job(source)
     try:
-        user = {"spark.master": master or (conf or {}).get("spark.master", "local[*]"), **(conf or {})}
+        user = {"spark.master": "local[*]", **_user_conf(master, conf)}
         if user["spark.master"].startswith("local"):
             user = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", **user}
             # A UI that the user turns on listens there; Spark knows no setting for it and would take every interface.
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        spark = SparkSession.builder.appName(name).config(map=dict(new.conf(user))).getOrCreate()
+        settings_made = new.conf(user)
+        spark = SparkSession.builder.appName(name).config(map=dict(settings_made)).getOrCreate()
         try:
             register(spark)
             assert_loaded(spark)
@@ -126,16 +135,53 @@ def session(
     except BaseException:
         new.close()
         raise
-    _jobs[id(spark)] = new
+    _Session(spark, new, source, settings_made).watch()
     return spark
 
 
 def stop(spark: SparkSession) -> None:
     """Stop *spark* and end its key endpoint."""
+    context = spark.sparkContext
     spark.stop()
-    ended = _jobs.pop(id(spark), None)
-    if ended is not None:
-        ended.close()
+    for item in tuple(_sessions):
+        if item.spark.sparkContext is context:
+            item.close()
+
+
+def _user_conf(master: str | None, conf: Mapping[str, str] | None) -> dict[str, str]:
+    return {**({"spark.master": master} if master else {}), **(conf or {})}
+
+
+class _Session:
+    """A session that runs, its job, and what it was made with."""
+
+    def __init__(self, spark: SparkSession, job: Job, source: KeySource, conf: Mapping[str, str]) -> None:
+        self.spark = spark
+        self._job = job
+        self._source = source
+        self._conf = conf
+        self._closed = threading.Event()
+
+    def stopped(self) -> bool:
+        """Whether its Spark application has ended, by whichever call."""
+        return self.spark.sparkContext._jsc is None
+
+    def watch(self) -> None:
+        """Remember the session, and end its job soon after its Spark application: Spark tells nobody that it stops."""
+        _sessions.append(self)
+        threading.Thread(target=self._wait, name="redoubt-session", daemon=True).start()
+
+    def _wait(self) -> None:
+        while not self.stopped() and not self._closed.wait(_WATCH_SECONDS):
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """End the job and forget the session. May be called twice."""
+        self._closed.set()
+        with contextlib.suppress(ValueError):
+            _sessions.remove(self)
+        self._job.close()
 
 
 def keys_of(spark: SparkSession) -> KeySource:
@@ -156,4 +202,4 @@ def register(spark: SparkSession) -> None:
     spark.conf.set(SESSION_TIME_ZONE, spark.conf.get(SESSION_TIME_ZONE) or "")
 
 
-_jobs: dict[int, Job] = {}
+_sessions: list[_Session] = []
