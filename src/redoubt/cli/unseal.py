@@ -41,12 +41,16 @@ def unseal(
     from redoubt.sealed.transfer import StreamSink, open_output, unseal_file, unseal_folder, unseal_stream
 
     keys = session.workspace
+    pinned = at_commit is not None or dataset_id is not None
     sink = StreamSink(sys.stdout.buffer) if target == STREAM else None
+    file = None if source == STREAM else open_object(source)
+    if pinned and (source == STREAM or file is not None):
+        raise UsageError(f"--at-commit and --dataset pin a dataset, and {source} is a file")
     if source == STREAM:
         with bytes_bar("unsealing", None, quiet=session.options.json) as progress, naming("stdin"):
             unseal_stream(sys.stdin.buffer, sink or open_output(target, replace=force), keys=keys, progress=progress)
         done = 1
-    elif (file := open_object(source)) is not None:
+    elif file is not None:
         with naming(source), bytes_bar("unsealing", file.size, quiet=session.options.json) as progress:
             unseal_file(file, sink or open_output(target, replace=force), keys=keys, where=source, progress=progress)
         done = 1

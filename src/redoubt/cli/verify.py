@@ -71,6 +71,9 @@ def _verified(
     file = open_object(path)
     with naming(path):
         if file is not None:
+            if at_commit is not None or dataset_id is not None:
+                file.close()
+                raise UsageError("--at-commit and --dataset pin a dataset, and this is a file")
             return _verified_file(session, path, file)
         return _verified_dataset(session, path, at_commit, dataset_id)
 

@@ -109,6 +109,8 @@ def session(
     if SparkContext._active_spark_context is not None:
         for item in tuple(_sessions):
             if item.spark.sparkContext is SparkContext._active_spark_context:
+                item.check_asked(workspace=workspace, keys=keys, user=_user_conf(master, conf))
+                assert_loaded(item.spark)
                 return item.spark
         raise SparkError(
             "a Spark application without sealed data is running in this process",
@@ -161,6 +163,30 @@ class _Session:
         self._source = source
         self._conf = conf
         self._closed = threading.Event()
+
+    def check_asked(self, *, workspace: Path | str | None, keys: KeySource | None, user: Mapping[str, str]) -> None:
+        """Check that the session is what a caller asks for; nothing given asks for nothing.
+
+        Raises:
+            SparkError: it has other keys, another master or another configuration.
+            WorkspaceMissing, WorkspaceError: there is no such workspace.
+            OptionRefused: *user* weakens a setting.
+        """
+        wrong = []
+        if keys is not None and keys is not self._source:
+            wrong.append("keys")
+        elif keys is None and workspace is not None:
+            asked = Workspace.open(Path(workspace)).state_folder.resolve()
+            made_with = self._source.state_folder.resolve() if isinstance(self._source, Workspace) else None
+            if asked != made_with:
+                wrong.append("workspace")
+        whole = self._job.conf(user)
+        wrong += sorted(key for key in user if whole[key] != self._conf.get(key))
+        if wrong:
+            raise SparkError(
+                f"a Spark session runs in this process that was made with another {', '.join(wrong)}",
+                hint="Stop it first with redoubt.spark.stop, or call session without these arguments.",
+            )
 
     def stopped(self) -> bool:
         """Whether its Spark application has ended, by whichever call."""
