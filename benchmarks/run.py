@@ -1,6 +1,6 @@
 """`make bench`: run every benchmark, store the results and write ``docs/performance.md``.
 
-python -m benchmarks.run [--scale 1] [--rounds 5] [--only files,csv,parquet,queries]
+python -m benchmarks.run [--scale 1] [--rounds 5] [--only files,csv,parquet,queries,csv-queries]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from redoubt.spark import session, stop
 from redoubt.workloads.tpch.demo import prepare
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-KINDS = ("files", "csv", "parquet", "queries")
+KINDS = ("files", "csv", "parquet", "queries", "csv-queries")
 
 
 def main() -> None:
@@ -51,7 +51,13 @@ def _spark(folder: Path, chosen: set[str], scale: float, rounds: int) -> None:
     notes = {"scale": scale, "spark": version("pyspark"), "pyarrow": version("pyarrow")}
     try:
         data = prepare(spark, workspace, folder, scale=scale, say=print)
-        for kind, run in (("csv", tables.csv), ("parquet", tables.parquet), ("queries", tables.queries)):
+        runs = {
+            "csv": tables.csv,
+            "parquet": tables.parquet,
+            "queries": tables.queries,
+            "csv-queries": tables.csv_queries,
+        }
+        for kind, run in runs.items():
             if kind in chosen:
                 store(kind, run(spark, data, rounds=rounds), notes=notes)
     finally:
