@@ -206,6 +206,13 @@ def _verified_root(
 def _check_signature(certificate: x509.Certificate, key: object) -> None:
     if not isinstance(key, rsa.RSAPublicKey) or not isinstance(certificate.signature_hash_algorithm, hashes.SHA384):
         raise EvidenceChain("a certificate is not signed with RSA-PSS and SHA-384")
+    der, signed = certificate.public_bytes(serialization.Encoding.DER), certificate.tbs_certificate_bytes
+    # What stands between the signed part and the signature is signed by nobody: RFC 5280, 4.1.1.2, wants it repeated.
+    length = len(certificate.signature)
+    end = b"\x03\x82" + (length + 1).to_bytes(2, "big") + b"\0" + certificate.signature
+    outer = der[der.index(signed) + len(signed) : len(der) - len(end)]
+    if not der.endswith(end) or not outer or outer not in signed:
+        raise EvidenceChain(f"the certificate {_name(certificate)} states two signature algorithms")
     pss = padding.PSS(padding.MGF1(hashes.SHA384()), 48)
     try:
         key.verify(certificate.signature, certificate.tbs_certificate_bytes, pss, hashes.SHA384())
