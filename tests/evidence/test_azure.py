@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.evidence import pki_dcap, pki_snp
 from tests.evidence.machines import FakeTpm, b64url, flips, hcl_report, rsa_key, runtime_data, td_report
-from tests.evidence.vector_files import trustee
+from tests.evidence.vectors import trustee
 
 from redoubt.errors import (
     EvidenceChain,

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.evidence.machines import flips, hcl_report, rsa_key, runtime_data, td_report
-from tests.evidence.vector_files import trustee
+from tests.evidence.vectors import trustee
 
 from redoubt.errors import EvidenceError, EvidenceMalformed, EvidenceUnbound
 from redoubt.evidence.attestation_key import canonical

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.evidence.machines import JwtIssuer, b64url, ec_key, flips, rsa_key, spki
-from tests.evidence.vector_files import vector
+from tests.evidence.vectors import vector
 
 from redoubt.errors import (
     EvidenceDebug,

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.evidence.machines import ALL_PCRS, FakeTpm, ec_key, flips, rsa_key, spki
-from tests.evidence.vector_files import trustee
+from tests.evidence.vectors import trustee
 
 from redoubt.errors import (
     EvidenceError,

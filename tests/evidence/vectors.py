@@ -114,8 +114,24 @@ def parameters(*kinds: Kind, accepted: bool | None = None) -> list[Any]:
 
 
 def entry(name: str) -> Entry:
-    """Return the entry with this id, or skip the test."""
-    for each in entries():
-        if each.id == name:
-            return each
-    pytest.skip(f"no public vectors at {_VECTORS}")
+    """Return the entry with this id; skips the test where the vectors are not there, fails where only it is missing."""
+    require_vectors()
+    (found,) = (each for each in entries() if each.id == name)
+    return found
+
+
+def require_vectors() -> None:
+    """Skip the test where the vectors are not there as a whole."""
+    if not entries():
+        pytest.skip(f"no public vectors at {_VECTORS}: set REDOUBT_SHARED")
+
+
+def vector(path: str) -> bytes:
+    """Return the vector file at *path*; skips the test where the vectors are not there."""
+    require_vectors()
+    return (_VECTORS / path).read_bytes()
+
+
+def trustee(name: str) -> bytes:
+    """Return a vector that Confidential Containers' Trustee publishes."""
+    return vector(f"confidential-containers+trustee/{name}")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dcap_qvl import QuoteCollateralV3, QuoteVerifier
 
 #: Every status but Revoked that Intel's rules can give (Intel PCS API v4); others are refused.
-_STATUSES: Final = frozenset(
+STATUSES: Final = frozenset(
     {
         "UpToDate",
         "SWHardeningNeeded",
@@ -130,7 +130,7 @@ def verify(
     refuse_nonce(expected)
     check_report_data(raw["report_data"], expected=expected)
     status, advisories = proved["tcb"]["status"], tuple(proved["tcb"]["advisory_ids"])
-    if status not in _STATUSES:
+    if status not in STATUSES:
         raise EvidenceTcb(f"unknown TCB status {status!r}")
     # dcap-qvl refuses what is past its last second.
     last = min(proved["earliest_expiration_date"], proved["qe_iden_earliest_expiration_date"])

@@ -18,21 +18,9 @@ from types import MappingProxyType
 from typing import Final
 
 from redoubt.evidence.claims import Tee
+from redoubt.evidence.dcap import STATUSES
 from redoubt.trust.policy import Binding
 
-#: Intel's words, without Revoked, which nothing can allow.
-STATUSES: Final = frozenset(
-    {
-        "UpToDate",
-        "SWHardeningNeeded",
-        "ConfigurationNeeded",
-        "ConfigurationAndSWHardeningNeeded",
-        "OutOfDate",
-        "OutOfDateConfigurationNeeded",
-        "TDRelaunchAdvised",
-        "TDRelaunchAdvisedConfigurationNeeded",
-    }
-)
 #: Our word for evidence whose TCB status could not be proved (``tdx.tcb_proved`` is false).
 UNPROVED: Final = "unproved"
 #: Claims that hold the digest of the program descriptor, followed by zeros → their length in bytes.
