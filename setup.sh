@@ -55,6 +55,6 @@ fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 echo "setup: installing pinned Python packages into $venv"
-"$venv/bin/python" -m pip install -q -c constraints.txt hatchling editables
+"$venv/bin/python" -m pip install -q -c constraints.txt hatchling editables setuptools wheel  # pyspark has no wheel
 "$venv/bin/python" -m pip install -q -c constraints.txt --no-build-isolation -e '.[dev]'
 "$venv/bin/python" -m pip install -q -c constraints.txt --no-build-isolation --no-deps -e dev

@@ -109,7 +109,7 @@ def test_revoked_tcb_is_refused() -> None:
 def test_status_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EvidenceCollateral):
         check(intel().sgx_quote(), intel().collateral(status="Splendid"))
-    monkeypatch.setattr(dcap, "_STATUSES", frozenset())
+    monkeypatch.setattr(dcap, "STATUSES", frozenset())
     with pytest.raises(EvidenceTcb):
         check(intel().sgx_quote())
 
