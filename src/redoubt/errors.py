@@ -20,6 +20,7 @@ Families are cut by who can act on them::
     ├── ManifestError         the owners: their manifest, its signatures and its history
     ├── AppraisalError        the owners or the attester: what was proved is not what the manifest allows
     ├── EarError              the relying party: an attestation result that is authentic, but not good enough
+    ├── BrokerError           the broker, and who speaks to it: attesters, owners, operators
     └── WorkloadError         the runnable programs
 
 Rules: text names what failed and never contains key material or cell values; ``verify`` functions raise one of these
@@ -1006,6 +1007,200 @@ class EarPolicy(EarError):
     code = "ear.policy"
     cause = "The digest of the manifest in the result is not the one that the relying party expects."
     next_step = "Attest again under the current manifest."
+
+
+# --- broker ----------------------------------------------------------------------------------------------------------
+class BrokerError(RedoubtError):
+    """The broker, or what a peer of it sent, failed."""
+
+    code = "broker.failed"
+    exit_status = ExitStatus.REFUSED
+    cause = "The broker refused or could not do what it was asked."
+    next_step = "Look at the broker's log and audit log."
+
+
+class BrokerUnreachable(BrokerError):
+    """The broker does not answer."""
+
+    code = "broker.unreachable"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "Nothing listens at the broker's address, or it did not answer in time."
+    next_step = "Check the address and that the broker runs (`redoubt broker verify URL`)."
+
+
+class BrokerUntrusted(BrokerError):
+    """What answers at the broker's address is not the broker that was pinned."""
+
+    code = "broker.untrusted"
+    cause = "Its certificate does not chain to the pinned CA, its keys are others, or its own evidence was refused."
+    next_step = "Do not send anything to it. Ask the broker's operator for the CA's certificate by another way."
+
+
+class BrokerMessage(BrokerError):
+    """A message of the broker's protocol is malformed."""
+
+    code = "broker.message"
+    cause = "It is too large, not JSON, or has unknown, missing or malformed members (`docs/protocol.md`)."
+    next_step = "Update the side that sent it; the text says what is wrong."
+
+
+class ProtocolVersion(BrokerError):
+    """The peer speaks a version of the protocol that is not served."""
+
+    code = "broker.protocol_version"
+    cause = "The broker serves the RCAR versions that its configuration lists."
+    next_step = "Use a client of a served version."
+
+
+class SessionUnknown(BrokerError):
+    """There is no such attestation session."""
+
+    code = "broker.session_unknown"
+    cause = "The session's cookie is missing, was never given out, or its session was removed after its end."
+    next_step = "Attest again from the start."
+
+
+class SessionExpired(BrokerError):
+    """The attestation session has ended."""
+
+    code = "broker.session_expired"
+    cause = "A challenge must be answered within its lifetime, and a result used before it ends."
+    next_step = "Attest again from the start."
+
+
+class NonceReplayed(BrokerError):
+    """The challenge was answered before, or is not the one that the broker gave."""
+
+    code = "broker.nonce_replayed"
+    cause = "Each nonce is the broker's own and good for one attestation."
+    next_step = "Attest again from the start; if you did nothing twice, somebody replays your evidence."
+
+
+class AttesterUnauthenticated(BrokerError):
+    """The request carries no attestation result that this broker issued and that still holds."""
+
+    code = "broker.not_attested"
+    cause = "The result is missing, forged, expired, of another broker, or of a manifest that is no longer in force."
+    next_step = "Attest again."
+
+
+class GrantRefused(BrokerError):
+    """The attested program may not do this with this dataset or resource."""
+
+    code = "broker.not_granted"
+    cause = "The manifest grants the attested program, on this TEE, no such action on this dataset."
+    next_step = "Ask the dataset's owners; `redoubt explain ID` shows them what was asked."
+
+
+class OwnerUnauthenticated(BrokerError):
+    """The request carries no valid signature of an owner."""
+
+    code = "broker.owner_unknown"
+    cause = "The owner's token is missing, forged, expired, used before, for another request, or of an unknown key."
+    next_step = "Sign with the key that the manifest names; check the machine's clock."
+
+
+class OwnerForbidden(BrokerError):
+    """This owner may not do this."""
+
+    code = "broker.owner_forbidden"
+    cause = "Keys are managed by the owners of the datasets that use them; the manifest says who that is."
+    next_step = "Ask an owner of the dataset."
+
+
+class AttestationRefused(BrokerError):
+    """The evidence was refused. The reasons are for the owners."""
+
+    code = "broker.refused"
+    cause = "The evidence is not authentic, or proves something that the owners' manifest does not allow."
+    next_step = "Give the id to a data owner, who can see the reason with `redoubt explain ID`."
+
+
+class RegisterConflict(BrokerError):
+    """The dataset's registered head is another one than the caller believes."""
+
+    code = "broker.register_conflict"
+    exit_status = ExitStatus.CONFLICT
+    cause = "Another writer committed meanwhile, or the dataset that was read is an older state of it."
+    next_step = "Read the dataset again; if its head is older than the registered one, it was rolled back."
+
+
+class RegisterRollback(BrokerError):
+    """The dataset is older than the state that was last registered."""
+
+    code = "broker.rollback"
+    cause = "Somebody put an earlier state of the dataset, or of the broker's store, in the place of a newer one."
+    next_step = "Restore the newest state; compare `redoubt inspect` with the registered head."
+
+
+class AuditBroken(BrokerError):
+    """The audit log is not whole."""
+
+    code = "broker.audit_broken"
+    cause = "A row was changed, removed or put in another place, or the log is shorter than a head that was signed."
+    next_step = "Take the store out of service and compare it with your backups and exports."
+
+
+class ResourceMissing(BrokerError):
+    """There is no such resource."""
+
+    code = "broker.resource_missing"
+    exit_status = ExitStatus.USAGE
+    cause = "No owner stored a resource under this repository, type and tag."
+    next_step = "Check the name."
+
+
+class RefusalMissing(BrokerError):
+    """There is no record of this refusal."""
+
+    code = "broker.refusal_missing"
+    exit_status = ExitStatus.USAGE
+    cause = "The id is wrong, or the record was dropped because it is old."
+    next_step = "Run the job again to get a new record."
+
+
+class RateLimited(BrokerError):
+    """Too many requests."""
+
+    code = "broker.rate_limited"
+    exit_status = ExitStatus.CONFLICT
+    cause = "The broker serves a bounded number of requests a second from one peer."
+    next_step = "Wait for the time that the answer's Retry-After names, then try again."
+
+
+class SecretRefused(BrokerError):
+    """An encrypted secret could not be opened, or its wrapping is not one that is allowed."""
+
+    code = "broker.secret"
+    cause = "The JWE was changed, is for another key, or uses an algorithm that is not served (RSA1_5 never is)."
+    next_step = "Fetch it again with a key of an allowed kind."
+
+
+class DevelopmentInstalled(BrokerError):
+    """A production broker does not start where simulated evidence could be verified."""
+
+    code = "broker.development_installed"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The package redoubt-dev is importable."
+    next_step = "Run it in an environment of its own, without redoubt-dev; for development use `redoubt broker dev`."
+
+
+class BrokerRootKey(BrokerError):
+    """The broker's root key cannot be had, or is another one than its store was made with."""
+
+    code = "broker.root_key"
+    exit_status = ExitStatus.KEY
+    cause = "The key file, passphrase, token or remote key is missing or another one, or too few shares were given."
+    next_step = "Give the root key that the store was made with, or recover it from shares."
+
+
+class ProgramFailed(BrokerError):
+    """The attested program could not be started, or was changed while it was measured."""
+
+    code = "broker.program"
+    exit_status = ExitStatus.USAGE
+    cause = "A file of the program is missing or not readable, or the command is none."
+    next_step = "Check the command line; the text names what is wrong."
 
 
 # --- collection of evidence ------------------------------------------------------------------------------------------

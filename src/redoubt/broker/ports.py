@@ -1,0 +1,162 @@
+"""What the broker's service needs of its store. One contract suite runs against every implementation.
+
+Every method is safe for several threads and several brokers on one store at once, and durable when it returns. Times
+are passed in; nothing here reads a clock. A store holds no secret in clear: primary keys, resources and the broker's
+signing key lie in it wrapped under a root key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from redoubt.evidence.claims import JSON
+from redoubt.keys.provider import Provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttestSession:
+    """A challenge that the broker gave out: its nonce is the broker's own and good for one attestation."""
+
+    id: UUID
+    nonce: bytes
+    tee: str
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One row of the audit log. ``digest`` covers the row and the digest of the one before it."""
+
+    number: int
+    at: datetime
+    event: Mapping[str, JSON]
+    previous: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredHead:
+    """The newest commit of a dataset that an attested writer registered (hardening H24)."""
+
+    number: int
+    digest: str
+
+
+class SessionStore(Protocol):
+    """Challenges and the results that came of them."""
+
+    def open(self, session: AttestSession) -> None:
+        """Remember a challenge."""
+
+    def claim(self, session_id: UUID, *, now: datetime) -> AttestSession:
+        """Return the challenge, once: raises SessionUnknown, SessionExpired, or NonceReplayed the second time."""
+
+    def settle(self, session_id: UUID, token: bytes) -> None:
+        """Keep the attestation result of a claimed session."""
+
+    def token(self, session_id: UUID, *, now: datetime) -> bytes:
+        """Return the result; raises SessionUnknown or SessionExpired, also if there is none yet."""
+
+
+class ManifestHistory(Protocol):
+    """Signed manifests (DSSE envelopes) by version, from 1 on without a gap; never replaced."""
+
+    def envelopes(self) -> Sequence[bytes]:
+        """Return all of them, oldest first."""
+
+    def append(self, version: int, envelope: bytes) -> None:
+        """Add the next one; raises ManifestRollback if another broker added that version meanwhile."""
+
+
+class ResourceStore(Protocol):
+    """Secrets that attested programs may fetch, by ``repository/type/tag``."""
+
+    def put(self, path: str, content: bytes) -> None:
+        """Store or replace one."""
+
+    def get(self, path: str) -> bytes:
+        """Return one; raises ResourceMissing."""
+
+    def paths(self) -> Sequence[str]:
+        """Return the names, sorted."""
+
+
+class AuditLog(Protocol):
+    """A hash chain of decisions."""
+
+    def append(self, event: Mapping[str, JSON], *, at: datetime) -> AuditEntry:
+        """Add a row to the chain."""
+
+    def entries(self, *, start: int = 1, limit: int = 1000) -> Sequence[AuditEntry]:
+        """Return rows from number *start* on, at most *limit*."""
+
+    def head(self) -> AuditEntry | None:
+        """Return the newest row."""
+
+
+class CommitRegister(Protocol):
+    """Which commit of a dataset is the newest."""
+
+    def head(self, dataset_id: UUID) -> RegisteredHead | None:
+        """Return the registered head."""
+
+    def advance(self, dataset_id: UUID, *, previous: RegisteredHead | None, head: RegisteredHead) -> None:
+        """Compare and swap; raises RegisterConflict if the head is not *previous* (None: not registered yet)."""
+
+
+class RefusalStore(Protocol):
+    """Records of refusals (:class:`redoubt.trust.refusal.Refusal`), for the owners."""
+
+    def put(self, refusal_id: UUID, record: bytes, *, at: datetime) -> None:
+        """Keep one; the oldest beyond a bound are dropped."""
+
+    def get(self, refusal_id: UUID) -> bytes:
+        """Return one; raises RefusalMissing."""
+
+
+class BrokerStore(Protocol):
+    """Everything that a broker keeps."""
+
+    @property
+    def sessions(self) -> SessionStore:
+        """Challenges."""
+
+    @property
+    def manifests(self) -> ManifestHistory:
+        """The owners' policy."""
+
+    @property
+    def resources(self) -> ResourceStore:
+        """Secrets by name."""
+
+    @property
+    def audit(self) -> AuditLog:
+        """Decisions."""
+
+    @property
+    def register(self) -> CommitRegister:
+        """Head commits."""
+
+    @property
+    def refusals(self) -> RefusalStore:
+        """Records of refusals."""
+
+    @property
+    def provider(self) -> Provider:
+        """Primary keys."""
+
+    @property
+    def signing_key(self) -> ec.EllipticCurvePrivateKey:
+        """The broker's P-384 key: signs attestation results and audit heads. Brokers on one store share it."""
+
+    def check(self) -> None:
+        """Check that the store answers; raises StorageError."""
+
+    def close(self) -> None:
+        """Let go of connections."""
