@@ -1,8 +1,9 @@
 """Books in SQLite files, and which file the books of a provider are whose keys live elsewhere.
 
-That is one file a kind of provider in the workspace, ``<kind>.sqlite``. It has the format of a keystore (:mod:`redoubt.keys.keystore`) without a root key: its check value is the SHA-256 of its
-random id and the kind of provider, so that the books of one kind are refused as those of another. Two services of one
-kind share the file, since their namespaces differ and every version belongs to a namespace.
+That is one file a kind of provider in the workspace, ``<kind>.sqlite``. It has the format of a keystore
+(:mod:`redoubt.keys.keystore`) without a root key: its check value is the SHA-256 of its random id and the kind of
+provider, so that the books of one kind are refused as those of another. Two services of one kind share the file, since
+their namespaces differ and every version belongs to a namespace.
 """
 
 from __future__ import annotations

@@ -5,14 +5,12 @@ A credential is one line of visible ASCII, so that it can stand in a header and 
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Final
 
 from redoubt.errors import ProviderSettingsInvalid
-from redoubt.keys.private import read_private_file
+from redoubt.keys.private import read_private_file, read_regular_file
 from redoubt.limits import MAX_CREDENTIAL_BYTES
 
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
@@ -37,17 +35,10 @@ def read_projected_token(path: Path, *, what: str) -> str:
     in the pod has the same identity anyway.
 
     Raises:
-        ProviderSettingsInvalid: it cannot be read, is not a regular file, too large, or not one line of visible ASCII.
+        NotFound, StorageError: it cannot be read.
+        ProviderSettingsInvalid: it is not a regular file, too large, or not one line of visible ASCII.
     """
-    try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ProviderSettingsInvalid(f"{what} {path} is not a regular file")
-            content = file.read(MAX_CREDENTIAL_BYTES + 1)
-    except OSError as error:
-        raise ProviderSettingsInvalid(f"{what} {path} cannot be read: {error.strerror}") from None
-    if len(content) > MAX_CREDENTIAL_BYTES:
-        raise ProviderSettingsInvalid(f"{what} {path} is longer than {MAX_CREDENTIAL_BYTES} bytes")
+    content = read_regular_file(path, limit_bytes=MAX_CREDENTIAL_BYTES, what=what, refusal=ProviderSettingsInvalid)
     return check_credential(content, what=f"{what} {path}")
 
 

@@ -105,13 +105,13 @@ class JsonClient:
             ProviderAnswerInvalid: the answer is too large, or not a JSON object.
         """
         connection, reused = self._take()
-        try:
-            return self._exchange(connection, method, path, body, headers or {})
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
-            if not reused:
-                raise ProviderUnreachable(f"{self._what} closed the connection") from error
-        # A kept connection that the service closed meanwhile: every call here may be sent twice.
         with self._errors():
+            try:
+                return self._exchange(connection, method, path, body, headers or {})
+            except (BrokenPipeError, ConnectionResetError):  # RemoteDisconnected is one of the latter
+                if not reused:
+                    raise
+            # A kept connection that the service closed meanwhile. Every call here may be sent twice.
             return self._exchange(self._connect(), method, path, body, headers or {})
 
     def _take(self) -> tuple[http.client.HTTPConnection, bool]:
@@ -130,10 +130,9 @@ class JsonClient:
     ) -> Answer:
         keep = False
         try:
-            with self._errors():
-                connection.request(method, path, body, {"Accept": "application/json", **headers})
-                response = connection.getresponse()
-                content = response.read(MAX_PROVIDER_ANSWER_BYTES + 1)
+            connection.request(method, path, body, {"Accept": "application/json", **headers})
+            response = connection.getresponse()
+            content = response.read(MAX_PROVIDER_ANSWER_BYTES + 1)
             keep = response.isclosed() and not response.will_close
         finally:
             if not keep:
@@ -157,14 +156,12 @@ class JsonClient:
             yield
         except ssl.SSLCertVerificationError as error:
             raise ProviderUntrusted(f"{self._what} is not proved: {error.verify_message}") from error
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            raise
         except ssl.SSLError as error:
             raise ProviderUntrusted(f"{self._what} speaks no acceptable TLS: {error.reason}") from error
-        except http.client.HTTPException as error:
-            raise ProviderAnswerInvalid(f"{self._what} does not speak HTTP: {type(error).__name__}") from error
         except OSError as error:
             raise ProviderUnreachable(f"{self._what} cannot be reached: {error.strerror or error}") from error
+        except http.client.HTTPException as error:
+            raise ProviderAnswerInvalid(f"{self._what} does not speak HTTP: {type(error).__name__}") from error
 
 
 def https_client(address: Address, *, ca_file: Path | None) -> JsonClient:
