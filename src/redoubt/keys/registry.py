@@ -112,6 +112,18 @@ def _open_vault(settings: Mapping[str, str], place: ProviderPlace) -> Provider:
     return open_vault(settings, place)
 
 
+def _open_azure(settings: Mapping[str, str], place: ProviderPlace) -> Provider:
+    from redoubt.keys.azure import open_azure
+
+    return open_azure(settings, place)
+
+
+def _open_ehsm(settings: Mapping[str, str], place: ProviderPlace) -> Provider:
+    from redoubt.keys.ehsm import open_ehsm
+
+    return open_ehsm(settings, place)
+
+
 def _kind(
     opener: Callable[[Mapping[str, str], ProviderPlace], Provider], *, required: str, optional: str
 ) -> ProviderKind:
@@ -130,5 +142,11 @@ PROVIDERS: Final[Mapping[str, ProviderKind]] = MappingProxyType(
             optional="ca mount vault_namespace token_file role_id_file secret_id_file auth_mount"
             " kubernetes_role jwt_file",
         ),
+        "azure": _kind(
+            _open_azure,
+            required="url",
+            optional="ca domain service api_version client_id tenant authority secret_file",
+        ),
+        "ehsm": _kind(_open_ehsm, required="url appid apikey_file", optional="ca"),
     }
 )
