@@ -1,4 +1,4 @@
-"""The provider ``azure`` on a local Key Vault with real RSA and signed tokens; and vaults that are not what they say."""
+"""The provider ``azure`` on a local Key Vault with real RSA and signed tokens; and vaults that are not that."""
 
 from __future__ import annotations
 
@@ -230,8 +230,8 @@ def test_expired_token_is_replaced_once_and_then_denied(cloud: Cloud, place: Pro
     ],
 )
 def test_malformed_token_answer_is_refused(cloud: Cloud, place: ProviderPlace, reply: dict[str, object]) -> None:
+    given = {"url": cloud.azure.url, "ca": str(cloud.authority.file), "domain": "localhost"}
     with serve(lambda request: Reply.of(reply), None) as port, pytest.raises(ProviderAnswerInvalid):
-        given = {"url": cloud.azure.url, "ca": str(cloud.authority.file), "domain": "localhost"}
         open_azure(given, place, imds=("127.0.0.1", port)).create(A)
 
 

@@ -1,8 +1,8 @@
 """The provider ``azure``: primary keys in Azure Key Vault or Managed HSM.
 
 Source: the Key Vault REST API, data plane, "Keys" (7.4 and later): Create Key, Wrap Key, Unwrap Key, Delete Key. A
-primary key version is one RSA key of 3072 bits that can only wrap and unwrap. RSA-OAEP takes no associated data, so that
-it wraps one key-encryption key (:mod:`redoubt.keys.kek`).
+primary key version is one RSA key of 3072 bits that can only wrap and unwrap. RSA-OAEP takes no associated data, so
+that it wraps one key-encryption key (:mod:`redoubt.keys.kek`).
 
 Keys of class hw are of type RSA-HSM, and refused if the service made another; in a Managed HSM all are. A token is sent
 to the configured vault only, whose name must end in one of Azure's domains, or in the setting ``domain``; an answer

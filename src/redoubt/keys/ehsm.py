@@ -1,8 +1,9 @@
-"""The provider ``ehsm``: primary keys in Intel eHSM-KMS, for those who still run it: upstream archived it in July 2024.
+"""The provider ``ehsm``: primary keys in Intel eHSM-KMS, which upstream archived in July 2024.
 
-Source: "eHSM REST API Reference" (intel/ehsm, docs/API_Reference.md): CreateKey, Encrypt, Decrypt, DeleteKey, ListKey. A
-primary key version is one key of spec EH_AES_GCM_256 that the service made; data keys are wrapped in its enclave, the
-context as ``aad``. Its keys **expire**, after a year by default, and are deleted ten days later: rotate and re-wrap first.
+Source: "eHSM REST API Reference" (intel/ehsm, docs/API_Reference.md): CreateKey, Encrypt, Decrypt, DeleteKey, ListKey.
+A primary key version is one key of spec EH_AES_GCM_256 that the service made; data keys are wrapped in its enclave, the
+context as ``aad``. Its keys **expire**, after a year by default, and are deleted ten days later: rotate and re-wrap
+before that.
 
 Class dev only: nothing on this connection proves that an enclave answers, and its answers about keys are not signed, so
 that TLS alone protects them.
@@ -25,7 +26,7 @@ from redoubt.errors import (
     WrapRefused,
 )
 from redoubt.keys.credentials import read_credential
-from redoubt.keys.ehsm_wire import EhsmClient
+from redoubt.keys.ehsm_wire import APPID, EhsmClient
 from redoubt.keys.entries import ascii_field, decode_entry, encode_entry
 from redoubt.keys.held import HeldProvider
 from redoubt.keys.holder import KeyVersion, Unwrapped, Wrapped, check_binding
@@ -37,7 +38,6 @@ from redoubt.limits import DATA_KEY_BYTES
 KIND: Final = "ehsm"
 MECHANISM: Final = "ehsm-aes-256-gcm"
 _KEYID: Final = re.compile(r"[a-z0-9]{8}(?:-[a-z0-9]{4}){3}-[a-z0-9]{12}")
-_APPID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class EhsmHolder:
@@ -99,11 +99,8 @@ class EhsmHolder:
         if len(key.ciphertext) != WRAPPED_BYTES:
             raise WrapRefused(f"a wrapped key has {WRAPPED_BYTES} bytes, not {len(key.ciphertext)}")
         payload = {"keyid": keyid, "ciphertext": _base64(key.ciphertext), "aad": _base64(key.associated_data)}
-        try:
-            result = self._client.call("Decrypt", payload)
-        except ProviderAnswerInvalid as error:
-            # A failed tag has no code of its own here: the service says the same of whatever its enclave refuses.
-            raise WrapRefused(f"the wrapped key does not open in this context: {error.what}") from None
+        # A failed tag has no code of its own: the service says the same of whatever its enclave refuses.
+        result = self._client.call("Decrypt", payload, refusal=WrapRefused)
         return _bytes(result, "plaintext", DATA_KEY_BYTES)
 
 
@@ -111,7 +108,7 @@ def open_ehsm(settings: Mapping[str, str], place: ProviderPlace) -> HeldProvider
     """Open the provider of ``config.toml``; the service is asked only when key bytes are needed."""
     address = Address.parse(settings["url"])
     appid = settings["appid"]
-    if not _APPID.fullmatch(appid):
+    if not APPID.fullmatch(appid):
         raise ProviderSettingsInvalid("the setting 'appid' is not an identifier")
     ca_file = place.folder / settings["ca"] if "ca" in settings else None
     key_file = place.folder / settings["apikey_file"]

@@ -1,13 +1,13 @@
 """The wire of Intel eHSM-KMS, which is archived upstream: signed requests, and answers with a code of their own.
 
 Source: "eHSM REST API Reference" (intel/ehsm, docs/API_Reference.md, 2024), "Common Parameters". A request is a POST of
-``{appid, nonce, timestamp, payload, sign}`` to ``/ehsm?Action=…``; ``sign`` is the base64 of HMAC-SHA-256 under the API key
-over ``name=value`` pairs joined by ``&``, in ASCII order of the names, the payload's pairs in place of its value, empty
-values left out. The reference's samples put the base64 into capitals; its definition, its server and its own test of
-answers do not, and neither does this.
+``{appid, nonce, timestamp, payload, sign}`` to ``/ehsm?Action=…``. ``sign`` is the base64 of HMAC-SHA-256 under the API
+key over ``name=value`` pairs joined by ``&``, in ASCII order of the names, the payload's pairs in place of its value,
+empty values left out. The reference's samples put the base64 into capitals; its definition, its server and its own test
+of answers do not, and neither does this.
 
-Values stand in the signed text unescaped, so that two different requests can have one signature: nothing is sent, and of
-a signed answer nothing is believed, that holds ``&`` or ``=`` but base64's own padding.
+Values stand in the signed text unescaped, so that two different requests can have one signature. What is sent here is
+base64, hexadecimal and fixed words, and of a signed answer only what is such is believed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,23 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 from redoubt.crypto.strict_json import JSON
-from redoubt.errors import ProviderAnswerInvalid, ProviderDenied, ProviderKeyMissing, ProviderUnreachable
+from redoubt.errors import (
+    KeyError_,
+    ProviderAnswerInvalid,
+    ProviderDenied,
+    ProviderKeyMissing,
+    ProviderSettingsInvalid,
+    ProviderUnreachable,
+)
+from redoubt.keys.credentials import check_credential
 from redoubt.keys.https import JsonClient
 
-#: Neither of the separators; base64 ends in ``=``, which cannot begin another pair there.
-PLAIN: Final = re.compile(r"[A-Za-z0-9+/_.-]*={0,2}")
+APPID: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 _MISSING: Final = ("keyid error", "keyid is disabled", "keyid expire", "not find this keyid")
 _DENIED: Final = ("sign error", "appid error", "timestamp")
 
@@ -73,8 +81,10 @@ class EhsmClient:
         self._lock = threading.Lock()
         self._last = 0
 
-    def call(self, action: str, payload: Parameters) -> Mapping[str, JSON]:
-        """Return the result of a signed call.
+    def call(
+        self, action: str, payload: Parameters, *, refusal: type[KeyError_] = ProviderAnswerInvalid
+    ) -> Mapping[str, JSON]:
+        """Return the result of a signed call; *refusal* is what a code without a known meaning means.
 
         Raises:
             ProviderDenied: the service does not accept the application, its signature, or this machine's clock.
@@ -88,7 +98,7 @@ class EhsmClient:
             "payload": payload,
         }
         body = {**values, "sign": sign(self._api_key(), values)}
-        return self._result(action, "POST", json.dumps(body).encode())
+        return self._result(action, json.dumps(body).encode(), refusal)
 
     def api_key(self) -> str:
         """Return the API key, which also signs some answers."""
@@ -100,21 +110,22 @@ class EhsmClient:
             self._last = max(int(self._clock() * 1000), self._last + 1)
             return self._last
 
-    def _result(self, action: str, method: str, content: bytes) -> Mapping[str, JSON]:
+    def _result(self, action: str, content: bytes, refusal: type[KeyError_]) -> Mapping[str, JSON]:
         headers = {"Content-Type": "application/json"}
         path = f"{self._base}/ehsm?Action={quote(action, safe='')}"
-        answer = self._client.call(method, path, body=content, headers=headers)
+        answer = self._client.call("POST", path, body=content, headers=headers)
         if answer.status == 429 or answer.status >= 500:
             raise ProviderUnreachable(f"the service is overloaded or down (status {answer.status})")
-        return result_of(action, answer.body) if answer.status == 200 else result_of(action, {})
+        return result_of(action, answer.body if answer.status == 200 else {}, refusal=refusal)
 
 
-def result_of(action: str, body: Mapping[str, JSON]) -> Mapping[str, JSON]:
+def result_of(action: str, body: Mapping[str, JSON], *, refusal: type[KeyError_]) -> Mapping[str, JSON]:
     """Return the ``result`` of an answer whose ``code`` is 200.
 
     Raises:
         ProviderDenied, ProviderKeyMissing: the message of another code says so.
-        ProviderAnswerInvalid: it says anything else, or the answer is none.
+        KeyError_: of class *refusal*, if the code has another message.
+        ProviderAnswerInvalid: the answer is none.
     """
     code, message, result = body.get("code"), body.get("message"), body.get("result")
     if type(code) is int and code == 200 and isinstance(result, Mapping):
@@ -127,4 +138,34 @@ def result_of(action: str, body: Mapping[str, JSON]) -> Mapping[str, JSON]:
             f"the service does not accept the signature of {action}",
             hint="Check appid, API key and this machine's clock: the service allows it a few minutes.",
         )
-    raise ProviderAnswerInvalid(f"the service cannot {action} (code {code if type(code) is int else 'missing'})")
+    if type(code) is not int or code == 200:
+        raise ProviderAnswerInvalid(f"the answer to {action} is not one of an eHSM")
+    raise refusal(f"the service cannot {action} (code {code})")
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What an eHSM gives a new application. It prints without its key."""
+
+    appid: str
+    api_key: str
+
+    def __repr__(self) -> str:
+        return f"Enrolment(appid={self.appid!r}, api_key=…)"
+
+
+def enroll(client: JsonClient, *, base: str) -> Enrolment:
+    """Ask the eHSM below the path *base* for a new application; it asks for nothing in return.
+
+    Raises:
+        ProviderUnreachable, ProviderUntrusted, ProviderAnswerInvalid: the service does not answer as it must.
+    """
+    answer = client.call("GET", f"{base}/ehsm?Action=Enroll")
+    result = result_of("Enroll", answer.body if answer.status == 200 else {}, refusal=ProviderAnswerInvalid)
+    appid, api_key = result.get("appid"), result.get("apikey")
+    if not isinstance(appid, str) or not APPID.fullmatch(appid) or not isinstance(api_key, str):
+        raise ProviderAnswerInvalid("the service enrolled no application")
+    try:
+        return Enrolment(appid, check_credential(api_key.encode("utf-8", errors="replace"), what="the API key"))
+    except ProviderSettingsInvalid as error:
+        raise ProviderAnswerInvalid(error.what) from None

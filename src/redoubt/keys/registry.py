@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from redoubt.errors import KeystoreDamaged, WorkspaceMissing
+from redoubt.errors import KeystoreDamaged, ProviderSettingsInvalid, WorkspaceMissing
 from redoubt.keys.bookfile import KeystoreBooks, open_books
 from redoubt.keys.held import BookFacts, HeldProvider
 from redoubt.keys.holder import KeyHolder
@@ -150,3 +150,15 @@ PROVIDERS: Final[Mapping[str, ProviderKind]] = MappingProxyType(
         "ehsm": _kind(_open_ehsm, required="url appid apikey_file", optional="ca"),
     }
 )
+
+
+def open_provider(kind: str, settings: Mapping[str, str], place: ProviderPlace) -> Provider:
+    """Open the provider *kind* with *settings* from a ``config.toml``, in which each is one that the kind takes.
+
+    Raises:
+        ProviderSettingsInvalid: it needs one that is not there, or one of them cannot be used.
+        WorkspaceError: its books or keystore cannot be used.
+    """
+    if missing := sorted(PROVIDERS[kind].required - set(settings)):
+        raise ProviderSettingsInvalid(f"the provider {kind!r} lacks the setting {missing[0]!r}")
+    return PROVIDERS[kind].open(settings, place)

@@ -93,7 +93,7 @@ class Azure:
         except (InvalidSignature, ValueError):
             return False
         claims = json.loads(unb64(signed.partition(".")[2]))
-        return claims["aud"] == self.audience and claims["tid"] == TENANT and claims["exp"] > time.time()
+        return bool(claims["aud"] == self.audience and claims["tid"] == TENANT and claims["exp"] > time.time())
 
     # --- Key Vault ----------------------------------------------------------------------------------------------------
     def vault(self, request: Request) -> Reply:
