@@ -22,7 +22,9 @@ from tests.disclosure.capture import Loopback, tcp_streams, unavailable
 from tests.disclosure.markers import Hit, Marker, Searcher, names
 from tests.disclosure.watch import Watch
 
+from redoubt.keys.booked import RootKeyHolder
 from redoubt.keys.books import load_versions
+from redoubt.keys.holder import KeyVersion
 from redoubt.keys.keystore import Keystore
 from redoubt.keys.local import LocalProvider
 from redoubt.keys.registry import KEYSTORE_FILE, ROOT_KEY_FILE
@@ -277,7 +279,9 @@ def _workspace_keys(workspace: Workspace) -> Iterator[Marker]:
         [row] = load_versions(SqliteBooks(db), DEFAULT_KEY)
     assert row.wrapped is not None
     # The provider gives no primary key away, so its own method is borrowed.
-    yield Marker("primary key", provider._primary(row))
+    holder = RootKeyHolder(provider._facts, lambda: read_root_key_file(path).wrapping_key(keystore.header.id))
+    version = KeyVersion(row.name, row.number, keystore.header.id)
+    yield Marker("primary key", holder._primary(version, row.wrapped))
 
 
 def _data_keys(workspace: Workspace, folder: Path) -> Iterator[Marker]:

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "correct-horse"
-TOKENS = 4
+TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
