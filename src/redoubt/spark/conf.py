@@ -18,6 +18,8 @@ PARQUET_FACTORY = "io.redoubt.parquet.SealedCryptoFactory"
 PARQUET_KMS_CLIENT = "io.redoubt.parquet.RedoubtKmsClient"
 COMMIT_PROTOCOL = "io.redoubt.parquet.SealedCommitProtocol"
 PARQUET_COMMITTER = "io.redoubt.parquet.SealedOutputCommitter"
+#: Name of the Data Source that Python registers; `sealed` is the class in jvm/ that asks for it.
+IN_PYTHON = "redoubt_sealed"
 SESSION_TIME_ZONE = "spark.sql.session.timeZone"
 #: Spark's own regex misses ``fs.azure.account.key.*`` and the like (hardening H21).
 REDACTION = r"(?i)secret|password|passphrase|token|credential|access[.]?key|account[.]?key|api[.]?key"
