@@ -82,7 +82,8 @@ class PlainDataSource(SealedDataSource):
     """The Data Source of the product, which with the option ``bench.plain`` reads plain files."""
 
     def reader(self, schema: StructType) -> DataSourceReader:  # type: ignore[override]
-        if "bench.plain" not in self.options:
+        given = dict(self.options)
+        if given.pop("bench.plain", None) is None:
             return super().reader(schema)
-        options, whole = read_request(self.options, schema)
+        options, whole = read_request(given, schema)
         return PlainReader(options, whole, schema.names)

@@ -99,6 +99,12 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
             disk,
             "Python workers that use more spill RDDs to disk as pickles that nothing encrypts",
         ),
+        Setting(
+            "spark.python.daemon.module",
+            "redoubt.spark.daemon",
+            disclosure,
+            "Python workers run user code: the application secret is not in their environment",
+        ),
         Setting("spark.ui.enabled", "false", disclosure, "plans and errors show literals and cell values"),
         Setting("spark.eventLog.enabled", "false", disclosure, "the event log holds the same, on disk"),
         Setting("spark.redaction.regex", REDACTION, disclosure, "store credentials are redacted in what is shown"),
