@@ -81,6 +81,10 @@ MAX_NONCE_BYTES: Final = 64
 MAX_QUOTE_BYTES: Final = 64 * 1024
 #: TCB info and QE identity with chains and CRLs: about 30 KB today.
 MAX_COLLATERAL_BYTES: Final = 1024 * 1024
+#: Parsed collaterals that a process keeps: one a kind of platform (FMSPC and CA).
+MAX_PARSED_COLLATERALS: Final = 16
+#: Enclaves and TDs, each on one platform, of which a process remembers what their last quote said: 20 KB each.
+MAX_REMEMBERED_QUOTES: Final = 256
 MAX_SNP_CERTIFICATES: Final = 8
 MAX_CERTIFICATE_BYTES: Final = 16 * 1024
 #: CCEL tables of guests are 64 KB; firmware may reserve more and leave the rest 0xff.
@@ -135,6 +139,19 @@ MAX_ARGUMENT_CHARACTERS: Final = 4096
 #: Grants are re-appraised at the latest after this: a revoked manifest stops being of use.
 MAX_EAR_SECONDS: Final = 3600
 MAX_REFUSAL_BYTES: Final = 1024 * 1024
+
+# --- the broker's protocol ------------------------------------------------------------------------------------------
+#: Evidence in JSON, an event log of the usual 64 KB in base64, init-data.
+MAX_RCAR_BYTES: Final = 1024 * 1024
+RCAR_NONCE_BYTES: Final = 32
+MAX_INIT_DATA_BYTES: Final = 128 * 1024
+MAX_RESOURCE_BYTES: Final = 1024 * 1024
+#: A resource of the largest size, encrypted and in base64url.
+MAX_JWE_BYTES: Final = 2 * 1024 * 1024
+#: What the broker's key API takes and gives in clear: the largest batch of wrapped keys is what decides it.
+MAX_KEY_API_BYTES: Final = 4 * 1024 * 1024
+MAX_TICKET_CHARACTERS: Final = 1024
+MAX_PROBLEM_BYTES: Final = 64 * 1024
 
 # --- collection of evidence -----------------------------------------------------------------------------------------
 #: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.
