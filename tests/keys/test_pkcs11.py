@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -345,3 +347,32 @@ def test_two_processes_wrap_and_rotate_at_once(token: SoftToken, place: Provider
     assert sum(version.wraps for version in info.versions) == len(records) == 12
     # A token shows another process's objects to a session that begins after they were made, or at the next look.
     assert len(provider.unwrap(records)) == 12
+
+
+def test_kill_at_any_point_leaves_the_old_or_the_new_state(token: SoftToken, place: ProviderPlace) -> None:
+    open_provider(token, place).create(A)
+    chance = random.Random(7)
+    reported: list[WrappedKey] = []
+    for _ in range(3):
+        worker = subprocess.Popen(
+            [sys.executable, "-c", WORKER.replace("range(6)", "range(10**6)"), str(place.folder), *worker_of(token)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert worker.stdout is not None
+        first = worker.stdout.readline()
+        time.sleep(chance.uniform(0.02, 0.2))
+        worker.kill()
+        lines = (first + worker.stdout.read()).splitlines(keepends=True)
+        worker.wait()
+        reported += [WrappedKey.decode(bytes.fromhex(line)) for line in lines if line.endswith("\n")]
+    provider = open_provider(token, place)
+    info = provider.describe(A)
+    assert [version.version for version in info.versions] == list(range(1, len(info.versions) + 1))
+    assert all(version.wraps == version.references for version in info.versions)
+    assert {record.context for record in reported} <= set(provider.references(A))
+    assert len(provider.unwrap(reported[-1024:])) == len(reported[-1024:]) > 0
+
+
+def worker_of(token: SoftToken) -> tuple[str, str]:
+    return str(token.module), token.label

@@ -435,3 +435,42 @@ def test_ciphertext_spelt_with_version_zero_is_refused(bao: OpenBao, place: Prov
     (wrapped,) = provider.wrap(A, [data_key()])
     with pytest.raises(WrapRefused):
         provider.unwrap([replace(wrapped, ciphertext=bytes(4) + wrapped.ciphertext[4:])])
+
+
+def test_pod_logs_in_with_its_projected_token_and_namespace(place: ProviderPlace, authority: TestAuthority) -> None:
+    seen: list[Request] = []
+
+    def answer(request: Request) -> Reply:
+        seen.append(request)
+        if request.path == "/v1/auth/k8s/login":
+            return Reply.of({"auth": {"client_token": "s.pod", "lease_duration": 60, "renewable": True}})
+        return Reply.of({"data": {"ttl": 60}})
+
+    (place.folder / "..data").write_text("header.payload.signature")
+    (place.folder / "jwt").symlink_to("..data")
+    given = {"kubernetes_role": "job", "jwt_file": "jwt", "auth_mount": "k8s", "vault_namespace": "team/a"}
+    with serve(answer, authority.server()) as port:
+        provider = open_vault({"url": f"https://localhost:{port}", "ca": str(authority.file), **given}, place)
+        assert "logged in for 60 s" in provider.probe()
+    login, lookup = seen
+    assert login.json == {"role": "job", "jwt": "header.payload.signature"}
+    assert "X-Vault-Token" not in login.headers
+    assert (lookup.headers["X-Vault-Token"], lookup.headers["X-Vault-Namespace"]) == ("s.pod", "team/a")
+
+
+def test_token_is_replaced_before_its_lease_ends(place: ProviderPlace, authority: TestAuthority) -> None:
+    from redoubt.keys.https import Address, https_client
+    from redoubt.keys.vault_login import Lease, VaultSession
+
+    now, tokens = [0.0], iter(["s.first", "s.second"])
+    with serve(lambda request: Reply.of({"token": request.headers["X-Vault-Token"]}), authority.server()) as port:
+        session = VaultSession(
+            https_client(Address.parse(f"https://localhost:{port}"), ca_file=authority.file),
+            lambda client, headers: Lease(next(tokens), 600.0),
+            namespace=None,
+            clock=lambda: now[0],
+        )
+        used = []
+        for now[0] in (0.0, 539.0, 541.0):
+            used.append(session.call("GET", "/").body["token"])
+    assert used == ["s.first", "s.first", "s.second"]
