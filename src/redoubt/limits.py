@@ -120,6 +120,16 @@ MAX_ARGUMENT_CHARACTERS: Final = 4096
 MAX_EAR_SECONDS: Final = 3600
 MAX_REFUSAL_BYTES: Final = 1024 * 1024
 
+# --- agent ----------------------------------------------------------------------------------------------------------
+#: The private copy of a program lies in memory.
+MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024 * 1024
+#: A virtual environment with Spark, pandas and their tests has about 21 000.
+MAX_IMAGE_FILES: Final = 500_000
+#: Hashing large files runs without the interpreter's lock; more threads than cores gain nothing.
+IMAGE_HASH_THREADS: Final = 4
+#: Linux reads 256 bytes of a `#!` line.
+MAX_SHEBANG_BYTES: Final = 256
+
 # --- collection of evidence -----------------------------------------------------------------------------------------
 #: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.
 MAX_AUXILIARY_BYTES: Final = 64 * 1024
