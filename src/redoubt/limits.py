@@ -120,6 +120,26 @@ MAX_ARGUMENT_CHARACTERS: Final = 4096
 MAX_EAR_SECONDS: Final = 3600
 MAX_REFUSAL_BYTES: Final = 1024 * 1024
 
+# --- the broker's protocol ------------------------------------------------------------------------------------------
+#: Evidence in JSON, an event log of the usual 64 KB in base64, init-data.
+MAX_RCAR_BYTES: Final = 1024 * 1024
+RCAR_NONCE_BYTES: Final = 32
+MAX_INIT_DATA_BYTES: Final = 128 * 1024
+MAX_RESOURCE_BYTES: Final = 1024 * 1024
+#: A resource of the largest size, encrypted and in base64url.
+MAX_JWE_BYTES: Final = 2 * 1024 * 1024
+#: What the broker's key API takes and gives in clear: the largest batch of wrapped keys is what decides it.
+MAX_KEY_API_BYTES: Final = 4 * 1024 * 1024
+MAX_TICKET_CHARACTERS: Final = 1024
+MAX_PROBLEM_BYTES: Final = 64 * 1024
+
+# --- collection of evidence -----------------------------------------------------------------------------------------
+#: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.
+MAX_AUXILIARY_BYTES: Final = 64 * 1024
+#: Another process may write to our configfs entry; after so many tries something is wrong.
+TSM_ATTEMPTS: Final = 4
+TPM_COMMAND_SECONDS: Final = 30.0
+
 # --- agent ----------------------------------------------------------------------------------------------------------
 #: The private copy of a program lies in memory.
 MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024 * 1024
@@ -129,13 +149,6 @@ MAX_IMAGE_FILES: Final = 500_000
 IMAGE_HASH_THREADS: Final = 4
 #: Linux reads 256 bytes of a `#!` line.
 MAX_SHEBANG_BYTES: Final = 256
-
-# --- collection of evidence -----------------------------------------------------------------------------------------
-#: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.
-MAX_AUXILIARY_BYTES: Final = 64 * 1024
-#: Another process may write to our configfs entry; after so many tries something is wrong.
-TSM_ATTEMPTS: Final = 4
-TPM_COMMAND_SECONDS: Final = 30.0
 
 # --- Spark ----------------------------------------------------------------------------------------------------------
 #: A longer line is a wrong separator rather than data; a task holds at least one whole line in memory.

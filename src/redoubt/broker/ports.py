@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from redoubt.evidence.claims import JSON
 from redoubt.keys.provider import Provider
+from redoubt.protocol.key_api import RegisteredHead as RegisteredHead  # part of the contract, and of messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +38,6 @@ class AuditEntry:
     at: datetime
     event: Mapping[str, JSON]
     previous: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisteredHead:
-    """The newest commit of a dataset that an attested writer registered (hardening H24)."""
-
-    number: int
     digest: str
 
 
