@@ -24,10 +24,11 @@ def main(arguments: list[str]) -> None:
     report = int(arguments[0])
     fcntl.fcntl(report, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     try:
+        environment = _environment()  # of a process that changed its user, it is no longer readable
         _become(arguments[1], parent=os.getppid())
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)  # Python ignores them, and ignored signals are inherited
-        os.execve(arguments[2], arguments[3:], _environment())  # noqa: S606 - no shell
+        os.execve(arguments[2], arguments[3:], environment)  # noqa: S606 - no shell
     except (OSError, KeyError, ValueError) as error:
         os.write(report, str(getattr(error, "strerror", None) or error).encode()[:512])
 
