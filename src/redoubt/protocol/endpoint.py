@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,9 @@ API_VERSION = 1
 ENDPOINT_VARIABLE = "REDOUBT_ENDPOINT"
 ENDPOINT_FILE = "endpoint.json"
 ERROR_URN = "urn:redoubt:error:"
+#: As the api-server-rest of Confidential Containers' data hub (CDH) serves it.
+RESOURCE_PATH = "/cdh/resource/"
+RESOURCE_NAME = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}/){2}[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,22 @@ class DataKeyRequest:
         except (ValueError, TypeError, AttributeError):
             raise EndpointError("the data-key request has a malformed member") from None
         return cls(raw["key"], context)
+
+
+def unwrap_in_batches(
+    wrapped: Sequence[WrappedKey], ask: Callable[[UnwrapRequest], Sequence[DataKey]]
+) -> list[DataKey]:
+    """Return the data keys of *wrapped*, in order, *ask* being asked in batches of one dataset and purpose."""
+    groups: dict[tuple[UUID, Purpose], list[int]] = {}
+    for index, item in enumerate(wrapped):
+        groups.setdefault((item.context.dataset_id, item.context.purpose), []).append(index)
+    found: dict[int, DataKey] = {}
+    for (dataset_id, purpose), indexes in groups.items():
+        for start in range(0, len(indexes), MAX_KEY_BATCH):
+            batch = indexes[start : start + MAX_KEY_BATCH]
+            request = UnwrapRequest(dataset_id, purpose, tuple(wrapped[index] for index in batch))
+            found.update(zip(batch, ask(request), strict=True))
+    return [found[index] for index in range(len(wrapped))]
 
 
 def encode_keys(keys: Sequence[DataKey]) -> bytes:
