@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from redoubt.errors import BrokerError, BrokerMessage, BrokerUnreachable, BrokerUntrusted, RedoubtError, UsageError
+from redoubt.errors import BrokerMessage, BrokerUnreachable, BrokerUntrusted, RedoubtError, UsageError
 from redoubt.limits import (
     BROKER_CONNECT_SECONDS,
     BROKER_RETRY_SECONDS,
@@ -174,11 +174,10 @@ def _seconds(text: str | None) -> float:
 
 def plain_error(refused: Refused) -> RedoubtError:
     """Return the error of a refusal that has no id, or names it where it has one."""
-    error = refused.error
+    error, told = refused.error, refused.error.what
     if refused.correlation is None:
         return error
-    kind = type(error) if isinstance(error, BrokerError) else BrokerError
-    return kind(
-        f"{error.what} (id {refused.correlation})",
+    return type(error)(
+        told if str(refused.correlation) in told else f"{told} (id {refused.correlation})",
         hint=f"Give the id to a data owner: `redoubt explain {refused.correlation}` shows the reason.",
     )
