@@ -4,7 +4,8 @@ The steps are RCAR's (``docs/protocol.md``); what the agent adds:
 
 1. The broker is the pinned one: TLS against the pinned CA, and the key that signs results has the pinned id, if one
    was pinned. The manifest is the pinned one, or the one that the broker has in force.
-2. The key that secrets are encrypted to is made here, for one attestation, and never leaves the process.
+2. The key that secrets are encrypted to is made here, for one program, and never leaves the process. It is the same
+   in every renewal, since tickets of the broker are bound to it.
 3. The result is used only after it was verified: by this broker, over this nonce, for this key and this program, of
    simulated evidence exactly if that was asked for.
 4. It is renewed before it ends, by a thread; while no broker answers the old one is used as long as it holds.
@@ -107,6 +108,7 @@ class AttestedAgent:
         self._clock = clock
         self._say = say
         self._root = root
+        self._key = ec.generate_private_key(ec.SECP256R1())
         self._tee: Tee | None = None
         self._current: Attestation | None = None
         self._lock = threading.Lock()
@@ -163,8 +165,7 @@ class AttestedAgent:
             auth = rcar.AuthRequest(self._kind().value)
             answer = self.brokers.call("POST", f"{rcar.PATH}/auth", body=auth.encode(), repeatable=True)
             nonce = rcar.Challenge.parse(answer.body).nonce
-            key = ec.generate_private_key(ec.SECP256R1())
-            request = self._request(nonce, key)
+            request = self._request(nonce)
             cookie = {"Cookie": f"{rcar.SESSION_COOKIE}={_session(answer)}"}
             try:
                 answer = self.brokers.call(
@@ -189,10 +190,10 @@ class AttestedAgent:
             raise EarError("the EAR speaks of another key than this agent's")
         if result.program != self._statement.digest:
             raise EarError("the EAR speaks of another program than this agent's")
-        return Attestation(result=result, token=token, key=key, at=now)
+        return Attestation(result=result, token=token, key=self._key, at=now)
 
-    def _request(self, nonce: bytes, key: ec.EllipticCurvePrivateKey) -> rcar.AttestRequest:
-        jwk, statement = public_jwk(key), self._statement.encode()
+    def _request(self, nonce: bytes) -> rcar.AttestRequest:
+        jwk, statement = public_jwk(self._key), self._statement.encode()
         bound = rcar.report_data(nonce=nonce, tee_pubkey=jwk, additional_evidence=statement)
         return rcar.AttestRequest(nonce, Recipient.parse(jwk), self._body(self._attester.collect(bound)), statement)
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from redoubt.agent.attest import Attestation, AttestedAgent
 from redoubt.agent.https import Answer, Refused, plain_error
 from redoubt.errors import AttesterUnauthenticated, RegisterConflict
+from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
 from redoubt.limits import MAX_TICKETS
 from redoubt.protocol import rcar
@@ -34,8 +35,8 @@ class BrokerKeySource:
 
     def __init__(self, agent: AttestedAgent) -> None:
         self._agent = agent
-        #: Dataset → the ticket of its newest data key, and the result that it is bound to.
-        self._tickets: OrderedDict[UUID, tuple[str, Attestation]] = OrderedDict()
+        #: Dataset → the ticket of its newest data key.
+        self._tickets: OrderedDict[UUID, str] = OrderedDict()
         self._lock = threading.Lock()
 
     def new_data_key(self, key: str | None, context: WrapContext) -> tuple[DataKey, WrappedKey]:
@@ -50,7 +51,7 @@ class BrokerKeySource:
         answer, used = self._call("POST", f"{PATH}/data-keys", request.encode())
         found = DataKeyAnswer.parse(decrypt(answer.body, used.key), request)
         with self._lock:
-            self._tickets[context.dataset_id] = (found.ticket, used)
+            self._tickets[context.dataset_id] = found.ticket
             self._tickets.move_to_end(context.dataset_id)
             while len(self._tickets) > MAX_TICKETS:
                 self._tickets.popitem(last=False)
@@ -71,11 +72,12 @@ class BrokerKeySource:
         answer, used = self._call("GET", f"{rcar.PATH}/resource/{path}", b"")
         return decrypt(answer.body, used.key)
 
-    def head(self, dataset_id: UUID) -> RegisteredHead | None:
+    def registered_head(self, dataset_id: UUID) -> CommitHead | None:
         """Return the registered head of a dataset; raises GrantRefused or BrokerError."""
-        return parse_head(self._call("GET", f"{PATH}/register/{dataset_id}", b"")[0].body)
+        found = parse_head(self._call("GET", f"{PATH}/register/{dataset_id}", b"")[0].body)
+        return None if found is None else CommitHead(found.number, found.digest)
 
-    def advance(self, dataset_id: UUID, *, previous: RegisteredHead | None, head: RegisteredHead) -> None:
+    def register_head(self, dataset_id: UUID, *, previous: CommitHead | None, head: CommitHead) -> None:
         """Register *head* as the successor of *previous*, with the ticket of the dataset's newest data key.
 
         Raises:
@@ -83,18 +85,21 @@ class BrokerKeySource:
             BrokerError: the broker refuses, or does not answer.
         """
         with self._lock:
-            ticket, attested = self._tickets.get(dataset_id, (None, None))
-        if ticket is None or attested is None:
+            ticket = self._tickets.get(dataset_id)
+        if ticket is None:
             raise RegisterConflict(f"no data key of dataset {dataset_id} was made here, so there is no right to commit")
-        body = AdvanceRequest(previous=previous, head=head, ticket=ticket).encode()
+        before = None if previous is None else RegisteredHead(number=previous.number, digest=previous.digest)
+        after = RegisteredHead(number=head.number, digest=head.digest)
+        body = AdvanceRequest(previous=before, head=after, ticket=ticket).encode()
         try:
-            self._ask("POST", f"{PATH}/register/{dataset_id}", body, attested)
-        except Refused as refused:
+            self._call("POST", f"{PATH}/register/{dataset_id}", body)
+        except RegisterConflict:
             # The answer to a first try may have been lost: then the head is the one that was asked for.
-            if not isinstance(refused.error, RegisterConflict) or self.head(dataset_id) != head:
-                raise plain_error(refused) from None
+            if self.registered_head(dataset_id) != head:
+                raise
         with self._lock:
-            self._tickets.pop(dataset_id, None)
+            if self._tickets.get(dataset_id) == ticket:
+                del self._tickets[dataset_id]
 
     def _unwrap(self, request: UnwrapRequest) -> Sequence[DataKey]:
         answer, used = self._call("POST", f"{PATH}/unwrap", request.encode())

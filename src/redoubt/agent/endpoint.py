@@ -46,11 +46,15 @@ from redoubt.protocol.endpoint import (
     API_VERSION,
     ENDPOINT_FILE,
     ERROR_URN,
+    REGISTER_PATH,
     RESOURCE_NAME,
     RESOURCE_PATH,
     DataKeyRequest,
     UnwrapRequest,
+    dataset_of,
+    decode_heads,
     encode_data_key,
+    encode_head,
     encode_keys,
 )
 
@@ -146,11 +150,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith(RESOURCE_PATH):
             self._answer({self.path: self._resource}, media_type="application/octet-stream")
+        elif self.path.startswith(REGISTER_PATH):
+            self._answer({self.path: self._head})
         else:
             self._answer({"/v1/health": lambda _: json.dumps({"api": API_NAME, "version": API_VERSION}).encode()})
 
     def do_POST(self) -> None:
-        self._answer({"/v1/unwrap": self._unwrap, "/v1/data-keys": self._data_key})
+        if self.path.startswith(REGISTER_PATH):
+            self._answer({self.path: self._register})
+        else:
+            self._answer({"/v1/unwrap": self._unwrap, "/v1/data-keys": self._data_key})
 
     def _answer(self, calls: dict[str, Callable[[bytes], bytes]], *, media_type: str = "application/json") -> None:
         keep = not self.close_connection
@@ -185,6 +194,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _data_key(self, body: bytes) -> bytes:
         request = DataKeyRequest.decode(body)
         return encode_data_key(*self.server.keys.new_data_key(request.key, request.context))
+
+    def _head(self, body: bytes) -> bytes:
+        return encode_head(self.server.keys.registered_head(dataset_of(self.path)))
+
+    def _register(self, body: bytes) -> bytes:
+        previous, head = decode_heads(body)
+        dataset_id = dataset_of(self.path)
+        self.server.keys.register_head(dataset_id, previous=previous, head=head)
+        return encode_head(head)
 
     def _resource(self, body: bytes) -> bytes:
         name = self.path.removeprefix(RESOURCE_PATH)
