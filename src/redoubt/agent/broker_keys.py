@@ -37,7 +37,14 @@ class BrokerKeySource:
         self._agent = agent
         #: Dataset → the ticket of its newest data key.
         self._tickets: OrderedDict[UUID, str] = OrderedDict()
+        self._released: set[tuple[UUID, UUID]] = set()
         self._lock = threading.Lock()
+
+    @property
+    def released(self) -> frozenset[tuple[UUID, UUID]]:
+        """Dataset and id of every data key that the broker gave."""
+        with self._lock:
+            return frozenset(self._released)
 
     def new_data_key(self, key: str | None, context: WrapContext) -> tuple[DataKey, WrappedKey]:
         """Make a data key; see :class:`redoubt.keys.provider.KeySource`.
@@ -50,6 +57,7 @@ class BrokerKeySource:
         # Asked twice it makes two keys, of which one is never used: as good as once.
         answer, used = self._call("POST", f"{PATH}/data-keys", request.encode())
         found = DataKeyAnswer.parse(decrypt(answer.body, used.key), request)
+        self._note([found.key])
         with self._lock:
             self._tickets[context.dataset_id] = found.ticket
             self._tickets.move_to_end(context.dataset_id)
@@ -103,7 +111,13 @@ class BrokerKeySource:
 
     def _unwrap(self, request: UnwrapRequest) -> Sequence[DataKey]:
         answer, used = self._call("POST", f"{PATH}/unwrap", request.encode())
-        return UnwrapAnswer.parse(decrypt(answer.body, used.key), request).keys
+        keys = UnwrapAnswer.parse(decrypt(answer.body, used.key), request).keys
+        self._note(keys)
+        return keys
+
+    def _note(self, keys: Sequence[DataKey]) -> None:
+        with self._lock:
+            self._released.update((it.dataset_id, it.id) for it in keys)
 
     def _call(self, method: str, path: str, body: bytes) -> tuple[Answer, Attestation]:
         attested = self._agent.current()

@@ -1,6 +1,6 @@
 """Attest first, start the program only then, end with it (``docs/agent.md``).
 
-    status = execute(program, agent, say=print)
+    outcome = execute(program, agent, execution=Execution())
 
 The program gets data keys and resources at the key endpoint, secrets in files, and nothing else of the agent's: not its
 key, its attestation result or its environment.
@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from redoubt.agent.attest import AttestedAgent
 from redoubt.agent.broker_keys import BrokerKeySource
@@ -49,14 +50,23 @@ class Execution:
                 raise UsageError(f"{path!r} is not repository/type/tag")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a program ended, and what it was given."""
+
+    status: int
+    #: Dataset and id of every data key that the broker released for it.
+    released: frozenset[tuple[UUID, UUID]]
+
+
 def execute(
     program: MeasuredProgram,
     agent: AttestedAgent,
     *,
     execution: Execution,
     attested: Callable[[AttestationResult], None] = lambda _: None,
-) -> int:
-    """Attest *program*, run it, and return its exit status; *attested* is told the result before it starts.
+) -> Outcome:
+    """Attest *program*, run it to its end, and say how it ended; *attested* is told the result before it starts.
 
     Raises:
         BrokerError, EarError, TokenError, AttestError: it was not attested, and not started.
@@ -78,12 +88,13 @@ def execute(
         folders[ENDPOINT] = endpoint.folder
         agent.keep_current()
         stack.callback(agent.close)
-        return run_program(
+        status = run_program(
             program.executable(),
             program.argv(folders),
             environment=program.environment(folders),
             user=execution.user,
         )
+    return Outcome(status=status, released=keys.released)
 
 
 @contextmanager

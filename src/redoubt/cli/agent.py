@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,7 @@ from redoubt.errors import UsageError
 from redoubt.limits import MAX_CONFIG_BYTES
 
 if TYPE_CHECKING:
+    from redoubt.agent.attest import AttestedAgent
     from redoubt.agent.measure import MeasuredProgram
 
 app = group(
@@ -131,26 +132,29 @@ def exec_(
     from redoubt.agent.exec import Execution, execute
     from redoubt.agent.https import Brokers
     from redoubt.agent.process import protect_agent
-    from redoubt.cli.agent_local import agent_for, exec_locally, say_result
+    from redoubt.cli.agent_local import agent_for, describe, development_agent
     from redoubt.cli.attest import choose
 
     if broker and ca is None:
         raise UsageError("--broker needs --ca: a broker is known by its CA alone")
     execution = Execution(secrets=_pairs(secret, "--secret"), user=user)
+    say = session.output.say
     protect_agent()
     with _measured(session, cmd, py_files, jars, files, jvm_option, conf, env) as program:
         if out is not None:
             write_file(out, program.descriptor.canonical(), replace=True)
         if program.dropped:
-            session.output.say(f"not passed on to the program: {', '.join(program.dropped)}")
+            say(f"not passed on to the program: {', '.join(program.dropped)}")
+        running: AbstractContextManager[AttestedAgent]
         if broker and ca is not None:
             brokers = Brokers(urls=tuple(broker), ca=read_file(ca, limit=MAX_CONFIG_BYTES))
             pins = Pins(broker_id=broker_id, manifest=manifest, simulated=tee is Choice.SIMULATED)
-            agent = agent_for(session, program, brokers, choose(tee), pins)
-            status = execute(program, agent, execution=execution, attested=lambda it: say_result(session, it))
+            running = nullcontext(agent_for(program, brokers, choose(tee), pins, say=say))
         else:
-            status = exec_locally(session, cmd, program, execution)
-    raise typer.Exit(status)
+            running = development_agent(session.workspace, cmd, program, say=say)
+        with running as agent:
+            outcome = execute(program, agent, execution=execution, attested=lambda it: say(describe(it)))
+    raise typer.Exit(outcome.status)
 
 
 @command(app, example="redoubt agent trust -- python job.py")
@@ -172,7 +176,7 @@ def trust(
     from redoubt.cli.agent_local import trust_program
 
     with _measured(session, cmd, py_files, jars, files, jvm_option, conf, env) as program:
-        signed = trust_program(session, cmd, program)
+        signed = trust_program(session.workspace, cmd, program, say=session.output.say)
         session.output.result(
             {"digest": program.descriptor.digest, "manifest": signed.digest, "version": signed.manifest.version},
             text=f"manifest version {signed.manifest.version}, {signed.digest}, trusts {program.descriptor.digest}",

@@ -7,53 +7,47 @@ second wheel, redoubt-dev, by name: where that is not installed there is no such
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from redoubt.cli.session import Session
 from redoubt.errors import TeeMissing
 
 if TYPE_CHECKING:
     from redoubt.agent.attest import AttestedAgent, Pins
-    from redoubt.agent.exec import Execution
     from redoubt.agent.https import Brokers
     from redoubt.agent.measure import MeasuredProgram
     from redoubt.evidence.collect.attester import Attester
+    from redoubt.keys.workspace import Workspace
     from redoubt.trust.ear_verify import AttestationResult
     from redoubt.trust.signing import SignedManifest
 
 
-def agent_for(
-    session: Session, program: MeasuredProgram, brokers: Brokers, attester: Attester, pins: Pins
-) -> AttestedAgent:
+Say = Callable[[str], None]
+
+
+def agent_for(program: MeasuredProgram, brokers: Brokers, attester: Attester, pins: Pins, *, say: Say) -> AttestedAgent:
     """Return the agent of *program*, which has not attested yet."""
     from redoubt.agent.attest import AttestedAgent
     from redoubt.agent.https import BrokerConnection
     from redoubt.protocol.rcar import ProgramStatement
 
     statement = ProgramStatement(program.descriptor.digest, program.arguments)
-    return AttestedAgent(BrokerConnection(brokers), attester, program=statement, pins=pins, say=session.output.say)
+    return AttestedAgent(BrokerConnection(brokers), attester, program=statement, pins=pins, say=say)
 
 
-def say_result(session: Session, result: AttestationResult) -> None:
-    """Tell which attestation result a program is started with."""
-    session.output.say(
+def describe(result: AttestationResult) -> str:
+    """Return what a person should see of the attestation result that a program is started with."""
+    return (
         f"attested by {result.issuer}: status {result.status}, tee {result.tee}, binding {result.binding}, "
         f"manifest {result.manifest}, until {result.valid_until.isoformat()}"
     )
 
 
-def exec_locally(session: Session, words: Sequence[str], program: MeasuredProgram, execution: Execution) -> int:
-    """Run *program*, attested by the workspace's development broker, and return its exit status."""
-    from redoubt.agent.exec import execute
-
-    with development_agent(session, words, program) as agent:
-        return execute(program, agent, execution=execution, attested=lambda it: say_result(session, it))
-
-
 @contextmanager
-def development_agent(session: Session, words: Sequence[str], program: MeasuredProgram) -> Iterator[AttestedAgent]:
+def development_agent(
+    workspace: Workspace, words: Sequence[str], program: MeasuredProgram, *, say: Say
+) -> Iterator[AttestedAgent]:
     """Yield an agent of *program* whose broker runs in this process, while the context lasts.
 
     In a workspace without a manifest one is made that pins exactly this program.
@@ -62,30 +56,28 @@ def development_agent(session: Session, words: Sequence[str], program: MeasuredP
     from redoubt.agent.https import Brokers
 
     development = _development()
-    session.output.say("SIMULATED evidence and an embedded development broker: this proves nothing about hardware")
-    if development.laptop.current_manifest(session.workspace) is None:
-        signed = trust_program(session, words, program)
-        session.output.say(
-            f"made development manifest {signed.digest}: it trusts exactly this program with all data of the workspace"
-        )
-    with development.DevelopmentBroker(session.workspace) as broker:
+    say("SIMULATED evidence and an embedded development broker: this proves nothing about hardware")
+    if development.laptop.current_manifest(workspace) is None:
+        signed = trust_program(workspace, words, program, say=say)
+        say(f"made development manifest {signed.digest}: it trusts exactly this program with all data of the workspace")
+    with development.DevelopmentBroker(workspace) as broker:
         brokers = Brokers(urls=(broker.url,), ca=broker.ca)
         pins = Pins(broker_id=broker.id, simulated=True)
-        yield agent_for(session, program, brokers, development.SimulatedAttester(), pins)
+        yield agent_for(program, brokers, development.SimulatedAttester(), pins, say=say)
 
 
-def trust_program(session: Session, words: Sequence[str], program: MeasuredProgram) -> SignedManifest:
+def trust_program(workspace: Workspace, words: Sequence[str], program: MeasuredProgram, *, say: Say) -> SignedManifest:
     """Make the development manifest trust *program* as it is, saying what changes by that."""
     from redoubt.cli.manifest import plan_text
     from redoubt.trust.plan import plan
 
     laptop = _development().laptop
-    current = laptop.current_manifest(session.workspace)
+    current = laptop.current_manifest(workspace)
     trusted = laptop.TrustedProgram(digest=program.descriptor.digest, arguments=(program.arguments,))
-    manifest = laptop.draft(session.workspace, current, laptop.program_name(words), trusted)
+    manifest = laptop.draft(workspace, current, laptop.program_name(words), trusted)
     if current is not None:
-        session.output.say(plan_text(plan(current.manifest, manifest), current))
-    signed: SignedManifest = laptop.sign_and_set(session.workspace, manifest)
+        say(plan_text(plan(current.manifest, manifest), current))
+    signed: SignedManifest = laptop.sign_and_set(workspace, manifest)
     return signed
 
 
