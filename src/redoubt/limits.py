@@ -131,6 +131,24 @@ MAX_JWE_BYTES: Final = 2 * 1024 * 1024
 #: What the broker's key API takes and gives in clear: the largest batch of wrapped keys is what decides it.
 MAX_KEY_API_BYTES: Final = 4 * 1024 * 1024
 MAX_TICKET_CHARACTERS: Final = 1024
+#: From the challenge to its answer, and how long the result of a session is kept for its cookie.
+CHALLENGE_SECONDS: Final = 300
+#: A job may write for so long before it commits.
+TICKET_SECONDS: Final = 7 * 24 * 3600
+#: An owner signs each request for itself; more than this is a clock that is wrong, or a token that is kept.
+MAX_OWNER_TOKEN_SECONDS: Final = 300
+MAX_OWNER_TOKEN_BYTES: Final = 4096
+MAX_REQUEST_PATH: Final = 1024
+#: Time to send a whole body. A peer that dawdles holds a place among the connections.
+BROKER_BODY_SECONDS: Final = 20.0
+MAX_BROKER_CONNECTIONS: Final = 1024
+#: Requests a second from one address, and how many at once; a refused one counts as several.
+PEER_REQUESTS_PER_SECOND: Final = 200.0
+PEER_BURST: Final = 1000.0
+REFUSED_REQUEST_COST: Final = 10.0
+MAX_RATE_LIMITED_PEERS: Final = 4096
+MAX_COLLATERAL_PLATFORMS: Final = 256
+MAX_AUDIT_PAGE_ROWS: Final = 1000
 MAX_PROBLEM_BYTES: Final = 64 * 1024
 
 # --- collection of evidence -----------------------------------------------------------------------------------------

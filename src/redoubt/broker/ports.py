@@ -53,6 +53,12 @@ class SessionStore(Protocol):
     def settle(self, session_id: UUID, token: bytes) -> None:
         """Keep the attestation result of a claimed session."""
 
+    def use_once(self, token_id: UUID, *, expires: datetime) -> None:
+        """Remember the id of a token that is good for one request; raises NonceReplayed the second time.
+
+        It may be forgotten once *expires* is past: whoever checks the token refuses it then.
+        """
+
     def token(self, session_id: UUID, *, now: datetime) -> bytes:
         """Return the result; raises SessionUnknown or SessionExpired, also if there is none yet."""
 
