@@ -120,6 +120,25 @@ MAX_ARGUMENT_CHARACTERS: Final = 4096
 MAX_EAR_SECONDS: Final = 3600
 MAX_REFUSAL_BYTES: Final = 1024 * 1024
 
+# --- the broker's store ---------------------------------------------------------------------------------------------
+#: Lost races and connections are tried again this often, with a pause that doubles up to the second number: the time
+#: in which a database restarts.
+STORE_ATTEMPTS: Final = 10
+STORE_FIRST_PAUSE_SECONDS: Final = 0.02
+STORE_LONGEST_PAUSE_SECONDS: Final = 1.5
+#: Of one broker to its database, and how long one request waits for one of them.
+STORE_CONNECTIONS: Final = 16
+STORE_WAIT_SECONDS: Final = 30
+#: A session that ended is known as expired for so long; then it is unknown.
+EXPIRED_SESSION_SECONDS: Final = 3600
+MAX_RESOURCE_BYTES: Final = 1024 * 1024
+MAX_KEPT_REFUSALS: Final = 10_000
+MAX_AUDIT_PAGE: Final = 1000
+#: An event names an evidence digest, a decision and what it is about.
+MAX_AUDIT_EVENT_BYTES: Final = 64 * 1024
+#: A row of an export: the event with its number, time and digests.
+MAX_AUDIT_LINE_BYTES: Final = MAX_AUDIT_EVENT_BYTES + 1024
+
 # --- collection of evidence -----------------------------------------------------------------------------------------
 #: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.
 MAX_AUXILIARY_BYTES: Final = 64 * 1024

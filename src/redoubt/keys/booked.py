@@ -106,7 +106,7 @@ class BookedProvider:
             self._insert(books, name, 1)
             return key_info(books, name)
 
-        return self._books.writing(work)
+        return self._books.writing(work, repeatable=False)
 
     def list(self) -> Sequence[KeyInfo]:
         """Return the facts of every key, ordered by name."""
@@ -126,7 +126,7 @@ class BookedProvider:
             self._insert(books, name, load_versions(books, name)[-1].number + 1)
             return key_info(books, name)
 
-        return self._books.writing(work)
+        return self._books.writing(work, repeatable=False)
 
     def set_state(self, name: KeyName, state: KeyState, *, version: int | None = None) -> KeyInfo:
         """Enable or disable one version, or all that are not destroyed.
@@ -149,7 +149,7 @@ class BookedProvider:
                 books.set_state(row, state)
             return key_info(books, name)
 
-        return self._books.writing(work)
+        return self._books.writing(work, repeatable=True)
 
     def destroy(self, name: KeyName, *, version: int, even_if_referenced: bool = False) -> KeyInfo:
         """Erase the key bytes of a version for ever and keep its row; a second time changes nothing.
@@ -171,7 +171,7 @@ class BookedProvider:
             books.erase(row)
             return key_info(books, name)
 
-        return self._books.writing(work)
+        return self._books.writing(work, repeatable=True)
 
     # --- data keys ----------------------------------------------------------------------------------------------------
     def wrap(self, name: KeyName, keys: Sequence[DataKey]) -> Sequence[WrappedKey]:
@@ -190,7 +190,7 @@ class BookedProvider:
             books.lock([name])
             return self._wrap_newest(books, name, keys)
 
-        return self._books.writing(work)
+        return self._books.writing(work, repeatable=True)
 
     def unwrap(self, wrapped: Sequence[WrappedKey]) -> Sequence[DataKey]:
         """Unwrap, in order.
@@ -222,17 +222,19 @@ class BookedProvider:
                 again.update(zip(places, self._wrap_newest(books, name, [opened[p] for p in places]), strict=True))
             return tuple(again[place] for place in range(len(wrapped)))
 
-        return self._books.writing(work)
+        return self._books.writing(work, repeatable=True)
 
     def release(self, wrapped: Sequence[WrappedKey]) -> None:
         """Forget the references that these wraps hold; one that holds none changes nothing."""
         _check_batch(wrapped)
-        self._books.writing(lambda books: books.release([Reference.of(record) for record in wrapped]))
+        references = [Reference.of(record) for record in wrapped]
+        self._books.writing(lambda books: books.release(references), repeatable=True)
 
     def settle(self, wrapped: Sequence[WrappedKey]) -> None:
         """Forget references by older versions of the same keys and contexts: the data carries *wrapped* now."""
         _check_batch(wrapped)
-        self._books.writing(lambda books: books.settle([Reference.of(record) for record in wrapped]))
+        references = [Reference.of(record) for record in wrapped]
+        self._books.writing(lambda books: books.settle(references), repeatable=True)
 
     def references(self, name: KeyName, *, version: int | None = None) -> Sequence[WrapContext]:
         """Return the contexts still wrapped by a version, or by any version, each once, ordered by dataset id."""

@@ -73,6 +73,6 @@ class _KeystoreBooks:
         with self._keystore.reading() as db:
             return work(SqliteBooks(db))
 
-    def writing(self, work: Callable[[Books], T]) -> T:
+    def writing(self, work: Callable[[Books], T], *, repeatable: bool) -> T:  # SQLite leaves nothing open
         with self._keystore.writing() as db:
             return work(SqliteBooks(db))
