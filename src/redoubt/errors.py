@@ -1180,6 +1180,99 @@ class AuditBroken(BrokerError):
     next_step = "Take the store out of service and compare it with your backups and exports."
 
 
+class AuditRowChanged(AuditBroken):
+    """A row of the audit log is not what was written."""
+
+    code = "broker.audit_changed"
+    cause = "Its content does not have the digest that it was chained with."
+    next_step = "Take the store out of service and compare the row with your backups and exports."
+
+
+class AuditRowMissing(AuditBroken):
+    """A row is missing from the audit log."""
+
+    code = "broker.audit_missing"
+    cause = "Rows are numbered without a gap; one was removed, or the export does not begin with the first."
+    next_step = "Compare the log with your backups and exports; export it whole."
+
+
+class AuditRowMisplaced(AuditBroken):
+    """A row of the audit log stands in another's place."""
+
+    code = "broker.audit_misplaced"
+    cause = "Rows were swapped or repeated."
+    next_step = "Compare the log with your backups and exports."
+
+
+class AuditTruncated(AuditBroken):
+    """The audit log ends before a head that its broker signed."""
+
+    code = "broker.audit_truncated"
+    cause = "The newest rows were removed, or the export is older than the signed head."
+    next_step = "Export the log again; if it still ends early, the store was rolled back or cut."
+
+
+class AuditForked(AuditBroken):
+    """The audit log is another one than that whose head was signed."""
+
+    code = "broker.audit_forked"
+    cause = "It was rewritten with new digests, or it belongs to another store or an earlier state of this one."
+    next_step = "Keep both, and compare them from the first row that differs."
+
+
+class StoreMissing(BrokerError):
+    """There is no broker's store where one was expected."""
+
+    code = "broker.store_missing"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The path or database is another one than the store was made in, or the store was never made."
+    next_step = "Check the location; make a store with `redoubt broker init` or `redoubt broker restore`."
+
+
+class StoreExists(BrokerError):
+    """A store would be made where one is already."""
+
+    code = "broker.store_exists"
+    exit_status = ExitStatus.CONFLICT
+    cause = "A second store in the same place would replace keys that existing data needs."
+    next_step = "Use the store as it is, or name another place."
+
+
+class StoreFormat(BrokerError):
+    """The store or the backup is of a format that this version does not know."""
+
+    code = "broker.store_format"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "A newer version of Redoubt wrote it."
+    next_step = "Update Redoubt."
+
+
+class StoreDamaged(BrokerError):
+    """The broker's store holds what no broker writes."""
+
+    code = "broker.store_damaged"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The database was edited, rows were copied or swapped, or the disk fails."
+    next_step = "Take the broker out of service and restore the store from a backup."
+
+
+class BackupInvalid(BrokerError):
+    """The file is not an authentic backup of a store under this root key."""
+
+    code = "broker.backup_invalid"
+    cause = "It was changed or cut short, is no backup, or belongs to another root key."
+    next_step = "Use another copy of the backup, or the root key or shares that belong to it."
+
+
+class ShareInvalid(BrokerError):
+    """A share of a root key, or the set of them, is not good."""
+
+    code = "broker.share_invalid"
+    exit_status = ExitStatus.KEY
+    cause = "A share was mistyped, changed, given twice, belongs to another set, or there are too few of them."
+    next_step = "Check the shares against the originals; the text says which one is wrong, or how many are missing."
+
+
 class ResourceMissing(BrokerError):
     """There is no such resource."""
 

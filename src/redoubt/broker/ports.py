@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from redoubt.evidence.claims import JSON
 from redoubt.keys.provider import Provider
 from redoubt.protocol.key_api import RegisteredHead as RegisteredHead  # part of the contract, and of messages
+from redoubt.trust.audit_chain import AuditEntry as AuditEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,17 +29,6 @@ class AttestSession:
     nonce: bytes
     tee: str
     expires: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
-    """One row of the audit log. ``digest`` covers the row and the digest of the one before it."""
-
-    number: int
-    at: datetime
-    event: Mapping[str, JSON]
-    previous: str
-    digest: str
 
 
 class SessionStore(Protocol):

@@ -17,9 +17,8 @@ from typing import Final
 from redoubt.errors import EarError, EarPolicy, EarSimulated, EarStatus, TokenIssuer
 from redoubt.evidence.claims import JSON, Expected, Tee
 from redoubt.evidence.results import check_token_nonce
-from redoubt.evidence.strict_json import from_base64url, parse_object
-from redoubt.evidence.tokens import Issuer, TokenPolicy, VerifiedToken, verify_token
-from redoubt.limits import MAX_EAR_SECONDS, MAX_TOKEN_BYTES
+from redoubt.evidence.tokens import Issuer, TokenPolicy, VerifiedToken, type_of, verify_token
+from redoubt.limits import MAX_EAR_SECONDS
 from redoubt.trust.ear import (
     ALGORITHM,
     ANNOTATED,
@@ -98,8 +97,7 @@ def verify_ear(
 
 
 def _check_kind(token: VerifiedToken, *, simulated: bool) -> None:
-    header = from_base64url(token.signed.partition(b".")[0].decode("ascii"), what="the EAR's header", refusal=EarError)
-    kind = parse_object(header, what="the EAR's header", limit=MAX_TOKEN_BYTES, refusal=EarError).get("typ")
+    kind = type_of(token)
     profile = token.claims.get("eat_profile")
     wanted = (SIMULATED_TYPE, SIMULATED_PROFILE) if simulated else (TYPE, PROFILE)
     if (kind, profile) == wanted:
