@@ -30,12 +30,15 @@ from redoubt.errors import (
     BrokerUntrusted,
     EarError,
     EarPolicy,
+    EarSimulated,
+    ManifestMissing,
     RedoubtError,
     SessionExpired,
     SessionUnknown,
 )
 from redoubt.evidence.claims import JSON, Tee
 from redoubt.evidence.collect.attester import Attester, Collected, read_bounded
+from redoubt.evidence.key_set import IssuerKey, KeySet
 from redoubt.evidence.tokens import Issuer
 from redoubt.limits import (
     ATTEST_ATTEMPTS,
@@ -43,9 +46,11 @@ from redoubt.limits import (
     REPORT_DATA_BYTES,
 )
 from redoubt.protocol import rcar
+from redoubt.protocol.broker_facts import BrokerFacts
 from redoubt.protocol.evidence_body import encode_body
 from redoubt.protocol.jwe import Recipient, public_jwk
 from redoubt.protocol.key_api import PATH
+from redoubt.trust.ear import ALGORITHM, issuer_name
 from redoubt.trust.ear_verify import AttestationResult, verify_ear
 
 _EVENT_LOG: Final = Path("sys/firmware/acpi/tables/data/CCEL")
@@ -56,15 +61,6 @@ _RETRY_SECONDS: Final = 5.0
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerIdentity:
-    """Who a broker is: the key that signs its results, and the manifest that it has in force."""
-
-    issuer: Issuer
-    id: str
-    manifest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +157,7 @@ class AttestedAgent:
 
     def _attest_once(self) -> Attestation:
         try:
-            broker = self._identify()
+            issuer, manifest = self._identify()
             auth = rcar.AuthRequest(self._kind().value)
             answer = self.brokers.call("POST", f"{rcar.PATH}/auth", body=auth.encode(), repeatable=True)
             nonce = rcar.Challenge.parse(answer.body).nonce
@@ -179,8 +175,8 @@ class AttestedAgent:
         now = self._clock()
         result = verify_ear(
             token.encode(),
-            issuer=broker.issuer,
-            manifest=broker.manifest,
+            issuer=issuer,
+            manifest=manifest,
             nonce=nonce,
             now=now,
             accept_warning=True,
@@ -209,14 +205,21 @@ class AttestedAgent:
             (self._tee,) = kinds if len(kinds) == 1 else (self._attester.collect(bytes(REPORT_DATA_BYTES)).tee,)
         return self._tee
 
-    def _identify(self) -> BrokerIdentity:
+    def _identify(self) -> tuple[Issuer, str]:
+        """Return the broker as issuer of results, and the digest of the manifest that it must judge by."""
         answer = self.brokers.call("GET", f"{PATH}/broker", repeatable=True)
-        broker = parse_broker(answer.body)
+        broker = BrokerFacts.parse(answer.body)
         if self._pins.broker_id is not None and broker.id != self._pins.broker_id:
             raise BrokerUntrusted(f"the broker's id is {broker.id}, not the pinned one")
-        if self._pins.manifest is not None and broker.manifest != self._pins.manifest:
-            raise EarPolicy(f"the broker has the manifest {broker.manifest} in force, not the pinned one")
-        return broker
+        if broker.simulated and not self._pins.simulated:
+            raise EarSimulated("the broker is a development broker, and this agent was not told to accept that")
+        if broker.manifest is None:
+            raise ManifestMissing("the broker has no manifest in force, so it grants nothing")
+        digest = broker.manifest.digest
+        if self._pins.manifest is not None and digest != self._pins.manifest:
+            raise EarPolicy(f"the broker has the manifest {digest} in force, not the pinned one")
+        keys = KeySet((IssuerKey(broker.public_key, kid=broker.id, algorithm=ALGORITHM),))
+        return Issuer(keys, issuer_name(broker.name, simulated=self._pins.simulated)), digest
 
     # --- renewal ------------------------------------------------------------------------------------------------------
     def _keep(self) -> None:
@@ -238,16 +241,6 @@ class AttestedAgent:
             return _RETRY_SECONDS
         due = found.at + _RENEW_AFTER * (found.result.valid_until - found.at)
         return max((due - self._clock()) / timedelta(seconds=1), 0.0)
-
-
-def parse_broker(body: bytes) -> BrokerIdentity:
-    """Return who a broker says it is, in its answer to ``GET /redoubt/v1/broker``.
-
-    Raises:
-        BrokerMessage: it does not say that, or has no manifest in force.
-        TokenError: its keys are none.
-    """
-    raise NotImplementedError
 
 
 def _session(answer: Answer) -> str:
