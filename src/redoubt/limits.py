@@ -138,9 +138,16 @@ TICKET_SECONDS: Final = 7 * 24 * 3600
 MAX_OWNER_TOKEN_SECONDS: Final = 300
 MAX_OWNER_TOKEN_BYTES: Final = 4096
 MAX_REQUEST_PATH: Final = 1024
+#: Method, path and headers; a token of an owner or an attester has a few kilobytes.
+MAX_BROKER_HEAD_BYTES: Final = 64 * 1024
+#: From a connection, or the first byte of a further request, to the end of the head.
+BROKER_HEAD_SECONDS: Final = 10.0
 #: Time to send a whole body. A peer that dawdles holds a place among the connections.
 BROKER_BODY_SECONDS: Final = 20.0
 MAX_BROKER_CONNECTIONS: Final = 1024
+BROKER_START_SECONDS: Final = 10.0
+#: What runs when a broker is told to stop has so long to end.
+BROKER_SHUTDOWN_SECONDS: Final = 5.0
 #: Requests a second from one address, and how many at once; a refused one counts as several.
 PEER_REQUESTS_PER_SECOND: Final = 200.0
 PEER_BURST: Final = 1000.0
