@@ -65,6 +65,10 @@ MAX_NONCE_BYTES: Final = 64
 MAX_QUOTE_BYTES: Final = 64 * 1024
 #: TCB info and QE identity with chains and CRLs: about 30 KB today.
 MAX_COLLATERAL_BYTES: Final = 1024 * 1024
+#: Parsed collaterals that a process keeps: one a kind of platform (FMSPC and CA).
+MAX_PARSED_COLLATERALS: Final = 16
+#: Enclaves and TDs, each on one platform, of which a process remembers what their last quote said: 20 KB each.
+MAX_REMEMBERED_QUOTES: Final = 256
 MAX_SNP_CERTIFICATES: Final = 8
 MAX_CERTIFICATE_BYTES: Final = 16 * 1024
 #: CCEL tables of guests are 64 KB; firmware may reserve more and leave the rest 0xff.
