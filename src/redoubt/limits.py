@@ -25,6 +25,20 @@ MAX_WRAPPED_RECORD_BYTES: Final = 1960
 MAX_KEY_BATCH: Final = 1024
 MAX_PASSPHRASE_BYTES: Final = 4096
 
+# --- key providers --------------------------------------------------------------------------------------------------
+#: MAX_KEY_BATCH unwrapped keys of a Vault are about 100 KB.
+MAX_PROVIDER_ANSWER_BYTES: Final = 1024 * 1024
+#: One exchange; lifecycle calls hold the books' lock for up to three, and others wait 30 s for it.
+PROVIDER_TIMEOUT_SECONDS: Final = 8.0
+#: Connections kept open between calls, each for one thread at a time.
+MAX_IDLE_PROVIDER_CONNECTIONS: Final = 4
+#: Tokens, secrets and API keys; a Kubernetes or Entra token has 1 to 4 KB.
+MAX_CREDENTIAL_BYTES: Final = 16 * 1024
+MAX_CA_FILE_BYTES: Final = 1024 * 1024
+#: A token is asked for again this long before its end.
+TOKEN_RENEWAL_SECONDS: Final = 60.0
+MAX_TOKEN_LIFE_SECONDS: Final = 86400.0
+
 # --- sealed files ---------------------------------------------------------------------------------------------------
 MAX_HEADER_BYTES: Final = 2048
 MAX_PART_NAME_BYTES: Final = 1024
