@@ -153,6 +153,14 @@ MAX_AUDIT_EVENT_BYTES: Final = 64 * 1024
 #: A row of an export: the event with its number, time and digests.
 MAX_AUDIT_LINE_BYTES: Final = MAX_AUDIT_EVENT_BYTES + 1024
 
+#: Shares of a root key: more people than that do not meet.
+MAX_SHARES: Final = 16
+MAX_SHARE_TEXT_BYTES: Final = 1024
+MAX_RECIPIENT_KEY_BYTES: Final = 4096
+#: One row of a backup, in base64: a manifest's envelope is the largest.
+MAX_BACKUP_LINE_BYTES: Final = 4 * 1024 * 1024
+MAX_BACKUP_HEADER_BYTES: Final = 4096
+
 # --- collection of evidence -----------------------------------------------------------------------------------------
 #: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.
 MAX_AUXILIARY_BYTES: Final = 64 * 1024
