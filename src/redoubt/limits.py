@@ -25,6 +25,20 @@ MAX_WRAPPED_RECORD_BYTES: Final = 1960
 MAX_KEY_BATCH: Final = 1024
 MAX_PASSPHRASE_BYTES: Final = 4096
 
+# --- key providers --------------------------------------------------------------------------------------------------
+#: MAX_KEY_BATCH unwrapped keys of a Vault are about 100 KB.
+MAX_PROVIDER_ANSWER_BYTES: Final = 1024 * 1024
+#: One exchange; lifecycle calls hold the books' lock for up to three, and others wait 30 s for it.
+PROVIDER_TIMEOUT_SECONDS: Final = 8.0
+#: Connections kept open between calls, each for one thread at a time.
+MAX_IDLE_PROVIDER_CONNECTIONS: Final = 4
+#: Tokens, secrets and API keys; a Kubernetes or Entra token has 1 to 4 KB.
+MAX_CREDENTIAL_BYTES: Final = 16 * 1024
+MAX_CA_FILE_BYTES: Final = 1024 * 1024
+#: A token is asked for again this long before its end.
+TOKEN_RENEWAL_SECONDS: Final = 60.0
+MAX_TOKEN_LIFE_SECONDS: Final = 86400.0
+
 # --- sealed files ---------------------------------------------------------------------------------------------------
 MAX_HEADER_BYTES: Final = 2048
 MAX_PART_NAME_BYTES: Final = 1024
@@ -178,6 +192,14 @@ MAX_AUDIT_PAGE: Final = 1000
 MAX_AUDIT_EVENT_BYTES: Final = 64 * 1024
 #: A row of an export: the event with its number, time and digests.
 MAX_AUDIT_LINE_BYTES: Final = MAX_AUDIT_EVENT_BYTES + 1024
+
+#: Shares of a root key: more people than that do not meet.
+MAX_SHARES: Final = 16
+MAX_SHARE_TEXT_BYTES: Final = 1024
+MAX_RECIPIENT_KEY_BYTES: Final = 4096
+#: One row of a backup, in base64: a manifest's envelope is the largest.
+MAX_BACKUP_LINE_BYTES: Final = 4 * 1024 * 1024
+MAX_BACKUP_HEADER_BYTES: Final = 4096
 
 # --- collection of evidence -----------------------------------------------------------------------------------------
 #: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.
