@@ -25,6 +25,20 @@ MAX_WRAPPED_RECORD_BYTES: Final = 1960
 MAX_KEY_BATCH: Final = 1024
 MAX_PASSPHRASE_BYTES: Final = 4096
 
+# --- key providers --------------------------------------------------------------------------------------------------
+#: MAX_KEY_BATCH unwrapped keys of a Vault are about 100 KB.
+MAX_PROVIDER_ANSWER_BYTES: Final = 1024 * 1024
+#: One exchange; lifecycle calls hold the books' lock for up to three, and others wait 30 s for it.
+PROVIDER_TIMEOUT_SECONDS: Final = 8.0
+#: Connections kept open between calls, each for one thread at a time.
+MAX_IDLE_PROVIDER_CONNECTIONS: Final = 4
+#: Tokens, secrets and API keys; a Kubernetes or Entra token has 1 to 4 KB.
+MAX_CREDENTIAL_BYTES: Final = 16 * 1024
+MAX_CA_FILE_BYTES: Final = 1024 * 1024
+#: A token is asked for again this long before its end.
+TOKEN_RENEWAL_SECONDS: Final = 60.0
+MAX_TOKEN_LIFE_SECONDS: Final = 86400.0
+
 # --- sealed files ---------------------------------------------------------------------------------------------------
 MAX_HEADER_BYTES: Final = 2048
 MAX_PART_NAME_BYTES: Final = 1024
@@ -65,6 +79,10 @@ MAX_NONCE_BYTES: Final = 64
 MAX_QUOTE_BYTES: Final = 64 * 1024
 #: TCB info and QE identity with chains and CRLs: about 30 KB today.
 MAX_COLLATERAL_BYTES: Final = 1024 * 1024
+#: Parsed collaterals that a process keeps: one a kind of platform (FMSPC and CA).
+MAX_PARSED_COLLATERALS: Final = 16
+#: Enclaves and TDs, each on one platform, of which a process remembers what their last quote said: 20 KB each.
+MAX_REMEMBERED_QUOTES: Final = 256
 MAX_SNP_CERTIFICATES: Final = 8
 MAX_CERTIFICATE_BYTES: Final = 16 * 1024
 #: CCEL tables of guests are 64 KB; firmware may reserve more and leave the rest 0xff.
@@ -138,9 +156,16 @@ TICKET_SECONDS: Final = 7 * 24 * 3600
 MAX_OWNER_TOKEN_SECONDS: Final = 300
 MAX_OWNER_TOKEN_BYTES: Final = 4096
 MAX_REQUEST_PATH: Final = 1024
+#: Method, path and headers; a token of an owner or an attester has a few kilobytes.
+MAX_BROKER_HEAD_BYTES: Final = 64 * 1024
+#: From a connection, or the first byte of a further request, to the end of the head.
+BROKER_HEAD_SECONDS: Final = 10.0
 #: Time to send a whole body. A peer that dawdles holds a place among the connections.
 BROKER_BODY_SECONDS: Final = 20.0
 MAX_BROKER_CONNECTIONS: Final = 1024
+BROKER_START_SECONDS: Final = 10.0
+#: What runs when a broker is told to stop has so long to end.
+BROKER_SHUTDOWN_SECONDS: Final = 5.0
 #: Requests a second from one address, and how many at once; a refused one counts as several.
 PEER_REQUESTS_PER_SECOND: Final = 200.0
 PEER_BURST: Final = 1000.0
@@ -167,6 +192,14 @@ MAX_AUDIT_PAGE: Final = 1000
 MAX_AUDIT_EVENT_BYTES: Final = 64 * 1024
 #: A row of an export: the event with its number, time and digests.
 MAX_AUDIT_LINE_BYTES: Final = MAX_AUDIT_EVENT_BYTES + 1024
+
+#: Shares of a root key: more people than that do not meet.
+MAX_SHARES: Final = 16
+MAX_SHARE_TEXT_BYTES: Final = 1024
+MAX_RECIPIENT_KEY_BYTES: Final = 4096
+#: One row of a backup, in base64: a manifest's envelope is the largest.
+MAX_BACKUP_LINE_BYTES: Final = 4 * 1024 * 1024
+MAX_BACKUP_HEADER_BYTES: Final = 4096
 
 # --- collection of evidence -----------------------------------------------------------------------------------------
 #: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.

@@ -112,7 +112,7 @@ def running_server() -> Iterator[Server]:
         yield server
     finally:
         if process is not None:
-            process.send_signal(signal.SIGINT)  # fast shutdown
+            process.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
             process.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
 

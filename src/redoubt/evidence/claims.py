@@ -8,16 +8,15 @@ lists the names.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 
+from redoubt.crypto.strict_json import JSON as JSON
 from redoubt.errors import EvidenceNonce, EvidenceUnbound, UsageError
 from redoubt.limits import MAX_NONCE_BYTES, REPORT_DATA_BYTES
-
-JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
 
 
 class Tee(StrEnum):
@@ -67,9 +66,10 @@ class Verified:
 
 def unix_time(now: datetime) -> int:
     """Return the verifier's time in seconds. Raises UsageError for a time without zone, or before 1970."""
-    if now.tzinfo is None or now.timestamp() < 0:
+    seconds = -1.0 if now.tzinfo is None else now.timestamp()
+    if seconds < 0:
         raise UsageError("the verifier's time must name its time zone and lie after 1970")
-    return int(now.timestamp())
+    return int(seconds)
 
 
 def digest(signed: bytes) -> str:
