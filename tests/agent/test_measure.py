@@ -368,6 +368,25 @@ def test_sparks_configuration_is_written_as_java_reads_it(python: Path, job: Pat
         assert program.descriptor.conf == conf
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("spark.jars", "evil.jar"),
+        ("spark.jars.packages", "evil:evil:1"),
+        ("spark.submit.pyFiles", "evil.py"),
+        ("spark.pyspark.python", "/evil/python"),
+        ("spark.driver.extraClassPath", "/evil"),
+        ("spark.driver.extraJavaOptions", "-Xss4m -javaagent:evil.jar"),
+        ("spark.executorEnv.LD_PRELOAD", "/evil.so"),
+        ("java.home", "/evil"),
+        ("spark.app.name", "{redoubt:bundle}"),
+    ],
+)
+def test_a_setting_of_spark_that_loads_code_is_refused(python: Path, job: Path, name: str, value: str) -> None:
+    with pytest.raises(ProgramFailed):
+        digest(ProgramSpec(command=(str(python), str(job)), conf={name: value}))
+
+
 @given(words=st.lists(st.text(alphabet="-cmWXuEI @./p\0é", max_size=6), max_size=6))
 def test_any_command_line_is_a_program_or_refused(python: Path, words: list[str]) -> None:
     try:

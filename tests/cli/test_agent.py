@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from tests.agent.pythons import small_python
+from tests.broker.world import envelope
 
 from redoubt.cli.main import main
-from redoubt.errors import AttestationRefused, ExitStatus, ProgramFailed, UsageError
+from redoubt.errors import AttestationRefused, ExitStatus, ProgramFailed, TeeMissing, UsageError
 from redoubt.trust.program import ProgramDescriptor
+from redoubt.trust.store import ManifestStore
 
 SECONDS = 60.0
 
@@ -109,16 +111,21 @@ def test_measure_prints_what_the_manifest_takes(folder: Path, python: Path, caps
 
 
 def test_a_manifest_of_other_owners_is_not_changed_by_trust(
-    folder: Path, python: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, python: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.broker.world import envelope
-
-    from redoubt.trust.store import ManifestStore
-
     ManifestStore(folder / ".redoubt").put(envelope())
     words = ["--workspace", str(folder), "agent", "trust", "--", str(python), str(folder / "job.py")]
     assert main(words) == ExitStatus.REFUSED
     assert "manifest.unsigned" in capsys.readouterr().err
+
+
+def test_without_redoubt_dev_a_broker_must_be_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "redoubt_dev", None)  # Python's own way to say that a module is not there
+    monkeypatch.setitem(sys.modules, "redoubt_dev.laptop", None)
+    assert main(["--workspace", str(folder), "agent", "trust", "--", "true"]) == ExitStatus.ENVIRONMENT
+    assert f"[{TeeMissing.code}]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
