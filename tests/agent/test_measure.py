@@ -284,8 +284,16 @@ def test_a_script_with_an_interpreter_line_is_that_interpreters_program(python: 
     shell.write_text("#!/usr/bin/env sh\necho shell $1\n")
     shell.chmod(0o755)
     with measure(ProgramSpec(command=(str(shell), "x")), caller=CALLER) as program:
-        assert program.descriptor.interpreter == os.path.realpath("/bin/sh")
+        assert program.descriptor.interpreter == f"{os.path.realpath('/usr/bin')}/sh"
         assert run(program, tmp_path).stdout == "shell x\n"
+
+
+def test_an_executable_keeps_the_name_it_was_called_by(tmp_path: Path) -> None:
+    (tmp_path / "called").symlink_to("/bin/sh")
+    words = (str(tmp_path / "called"), "-c", "echo $0 done")
+    with measure(ProgramSpec(command=words), caller=CALLER) as program:
+        assert program.descriptor.files.keys() == {"app/called"}
+        assert run(program, tmp_path).stdout.endswith("app/called done\n")
 
 
 def test_an_executable_is_copied_and_run_from_the_copy(tmp_path: Path) -> None:
