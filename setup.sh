@@ -58,3 +58,5 @@ echo "setup: installing pinned Python packages into $venv"
 "$venv/bin/python" -m pip install -q -c constraints.txt hatchling editables setuptools wheel  # pyspark has no wheel
 "$venv/bin/python" -m pip install -q -c constraints.txt --no-build-isolation -e '.[dev]'
 "$venv/bin/python" -m pip install -q -c constraints.txt --no-build-isolation --no-deps -e dev
+# Containers often set PYTHONDONTWRITEBYTECODE: every command would then compile Redoubt's modules anew.
+"$venv/bin/python" -m compileall -q src/redoubt dev/src

@@ -32,6 +32,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
+from uuid import UUID
 
 
 class RedoubtWarning(UserWarning):
@@ -1077,12 +1078,26 @@ class EarPolicy(EarError):
 
 # --- broker ----------------------------------------------------------------------------------------------------------
 class BrokerError(RedoubtError):
-    """The broker, or what a peer of it sent, failed."""
+    """The broker, or what a peer of it sent, failed.
+
+    ``refusal`` is the id under which the broker keeps the reasons for the owners, where it keeps any.
+    """
 
     code = "broker.failed"
     exit_status = ExitStatus.REFUSED
     cause = "The broker refused or could not do what it was asked."
     next_step = "Look at the broker's log and audit log."
+
+    def __init__(self, what: str, *, hint: str | None = None, refusal: UUID | None = None) -> None:
+        super().__init__(what, hint=hint)
+        self.refusal = refusal
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_broker_error, (type(self), self.what, self.hint, self.refusal))
+
+
+def _rebuild_broker_error(cls: type[BrokerError], what: str, hint: str | None, refusal: UUID | None) -> BrokerError:
+    return cls(what, hint=hint, refusal=refusal)
 
 
 class BrokerUnreachable(BrokerError):
@@ -1108,6 +1123,22 @@ class BrokerMessage(BrokerError):
     code = "broker.message"
     cause = "It is too large, not JSON, or has unknown, missing or malformed members (`docs/protocol.md`)."
     next_step = "Update the side that sent it; the text says what is wrong."
+
+
+class BodyTooLarge(BrokerMessage):
+    """A request's body is larger than its bound."""
+
+    code = "broker.too_large"
+    cause = "Bodies have a bound for each path, which is enforced while they are read."
+    next_step = "Send fewer records at once; resources have at most a megabyte."
+
+
+class TeeUnsupported(BrokerError):
+    """The broker verifies no evidence of this kind."""
+
+    code = "broker.tee"
+    cause = "It is none that this version knows, or it is `sample` or simulated evidence, which prove nothing."
+    next_step = "Attest on a TEE that docs/protocol.md lists; for development use `redoubt broker dev`."
 
 
 class ProtocolVersion(BrokerError):
@@ -1156,6 +1187,14 @@ class GrantRefused(BrokerError):
     code = "broker.not_granted"
     cause = "The manifest grants the attested program, on this TEE, no such action on this dataset."
     next_step = "Ask the dataset's owners; `redoubt explain ID` shows them what was asked."
+
+
+class TicketRefused(BrokerError):
+    """The ticket does not allow this dataset's head to be moved."""
+
+    code = "broker.ticket"
+    cause = "It is forged or expired, or was given for another dataset or to the holder of another key."
+    next_step = "Ask for a data key of the dataset; its answer holds a new ticket."
 
 
 class OwnerUnauthenticated(BrokerError):
@@ -1333,6 +1372,15 @@ class SecretRefused(BrokerError):
     code = "broker.secret"
     cause = "The JWE was changed, is for another key, or uses an algorithm that is not served (RSA1_5 never is)."
     next_step = "Fetch it again with a key of an allowed kind."
+
+
+class BrokerConfigInvalid(BrokerError):
+    """The broker's configuration cannot be used."""
+
+    code = "broker.config"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The file is missing or not TOML, or has unknown, missing or malformed settings."
+    next_step = "Correct what the text names, or make a new one with `redoubt broker init DIR`."
 
 
 class DevelopmentInstalled(BrokerError):

@@ -79,6 +79,10 @@ MAX_NONCE_BYTES: Final = 64
 MAX_QUOTE_BYTES: Final = 64 * 1024
 #: TCB info and QE identity with chains and CRLs: about 30 KB today.
 MAX_COLLATERAL_BYTES: Final = 1024 * 1024
+#: Parsed collaterals that a process keeps: one a kind of platform (FMSPC and CA).
+MAX_PARSED_COLLATERALS: Final = 16
+#: Enclaves and TDs, each on one platform, of which a process remembers what their last quote said: 20 KB each.
+MAX_REMEMBERED_QUOTES: Final = 256
 MAX_SNP_CERTIFICATES: Final = 8
 MAX_CERTIFICATE_BYTES: Final = 16 * 1024
 #: CCEL tables of guests are 64 KB; firmware may reserve more and leave the rest 0xff.
@@ -133,6 +137,42 @@ MAX_ARGUMENT_CHARACTERS: Final = 4096
 #: Grants are re-appraised at the latest after this: a revoked manifest stops being of use.
 MAX_EAR_SECONDS: Final = 3600
 MAX_REFUSAL_BYTES: Final = 1024 * 1024
+
+# --- the broker's protocol ------------------------------------------------------------------------------------------
+#: Evidence in JSON, an event log of the usual 64 KB in base64, init-data.
+MAX_RCAR_BYTES: Final = 1024 * 1024
+RCAR_NONCE_BYTES: Final = 32
+MAX_INIT_DATA_BYTES: Final = 128 * 1024
+#: A resource of the largest size, encrypted and in base64url.
+MAX_JWE_BYTES: Final = 2 * 1024 * 1024
+#: What the broker's key API takes and gives in clear: the largest batch of wrapped keys is what decides it.
+MAX_KEY_API_BYTES: Final = 4 * 1024 * 1024
+MAX_TICKET_CHARACTERS: Final = 1024
+#: From the challenge to its answer, and how long the result of a session is kept for its cookie.
+CHALLENGE_SECONDS: Final = 300
+#: A job may write for so long before it commits.
+TICKET_SECONDS: Final = 7 * 24 * 3600
+#: An owner signs each request for itself; more than this is a clock that is wrong, or a token that is kept.
+MAX_OWNER_TOKEN_SECONDS: Final = 300
+MAX_OWNER_TOKEN_BYTES: Final = 4096
+MAX_REQUEST_PATH: Final = 1024
+#: Method, path and headers; a token of an owner or an attester has a few kilobytes.
+MAX_BROKER_HEAD_BYTES: Final = 64 * 1024
+#: From a connection, or the first byte of a further request, to the end of the head.
+BROKER_HEAD_SECONDS: Final = 10.0
+#: Time to send a whole body. A peer that dawdles holds a place among the connections.
+BROKER_BODY_SECONDS: Final = 20.0
+MAX_BROKER_CONNECTIONS: Final = 1024
+BROKER_START_SECONDS: Final = 10.0
+#: What runs when a broker is told to stop has so long to end.
+BROKER_SHUTDOWN_SECONDS: Final = 5.0
+#: Requests a second from one address, and how many at once; a refused one counts as several.
+PEER_REQUESTS_PER_SECOND: Final = 200.0
+PEER_BURST: Final = 1000.0
+REFUSED_REQUEST_COST: Final = 10.0
+MAX_RATE_LIMITED_PEERS: Final = 4096
+MAX_COLLATERAL_PLATFORMS: Final = 256
+MAX_PROBLEM_BYTES: Final = 64 * 1024
 
 # --- the broker's store ---------------------------------------------------------------------------------------------
 #: Lost races and connections are tried again this often, with a pause that doubles up to the second number: the time

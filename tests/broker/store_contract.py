@@ -106,6 +106,21 @@ class StoreContract:
         assert sum(result == challenge for result in results) == 1
         assert sum(isinstance(result, NonceReplayed) for result in results) == 7
 
+    def test_token_is_used_once_whoever_is_asked(self, store: BrokerStore, other: BrokerStore) -> None:
+        token = uuid4()
+        calls = [lambda broker=broker: broker.sessions.use_once(token, expires=LATER) for broker in (store, other) * 4]
+        results = at_once(*calls)
+        assert sum(result is None for result in results) == 1
+        assert sum(isinstance(result, NonceReplayed) for result in results) == 7
+        store.sessions.use_once(uuid4(), expires=LATER)
+
+    def test_used_token_is_remembered_past_its_end(self, store: BrokerStore) -> None:
+        token = uuid4()
+        store.sessions.use_once(token, expires=NOW)
+        store.sessions.use_once(uuid4(), expires=NOW + timedelta(minutes=5))
+        with pytest.raises(NonceReplayed):
+            store.sessions.use_once(token, expires=NOW)
+
     def test_unknown_session_is_refused(self, store: BrokerStore) -> None:
         for call in (
             lambda: store.sessions.claim(uuid4(), now=NOW),

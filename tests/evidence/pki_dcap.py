@@ -63,7 +63,7 @@ def _sgx_extension() -> bytes:
     )
 
 
-def _sign(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
+def sign(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
     r, s = decode_dss_signature(key.sign(message, ec.ECDSA(hashes.SHA256())))
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
@@ -203,10 +203,10 @@ class Intel:
             "pck_crl": self._crl(self.ca, self.ca_key, revoked),
             "tcb_info_issuer_chain": chain,
             "tcb_info": info_text,
-            "tcb_info_signature": _sign(self.tcb_key, info_text.encode()).hex(),
+            "tcb_info_signature": sign(self.tcb_key, info_text.encode()).hex(),
             "qe_identity_issuer_chain": chain,
             "qe_identity": identity_text,
-            "qe_identity_signature": _sign(self.tcb_key, identity_text.encode()).hex(),
+            "qe_identity_signature": sign(self.tcb_key, identity_text.encode()).hex(),
         }
         return json.dumps(parts).encode()
 
@@ -235,11 +235,11 @@ class Intel:
         bound = sha256(_point(self.ak) + auth).digest().ljust(64, b"\0")
         report = _enclave(0x11, b"\x44" * 32, _MRSIGNER_QE, 1, 2, bound)
         chain = b"".join(each.public_bytes(Encoding.PEM) for each in (self.pck, self.ca, self.root))
-        certified = report + _sign(self.pck_key, report) + len(auth).to_bytes(2, "little") + auth
+        certified = report + sign(self.pck_key, report) + len(auth).to_bytes(2, "little") + auth
         certified += certification.to_bytes(2, "little") + len(chain).to_bytes(4, "little") + chain
         if nested:
             certified = (6).to_bytes(2, "little") + len(certified).to_bytes(4, "little") + certified
-        data = _sign(self.ak, signed) + _point(self.ak) + certified
+        data = sign(self.ak, signed) + _point(self.ak) + certified
         return signed + len(data).to_bytes(4, "little") + data
 
 

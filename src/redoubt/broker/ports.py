@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from redoubt.evidence.claims import JSON
 from redoubt.keys.provider import Provider
+from redoubt.protocol.key_api import RegisteredHead as RegisteredHead  # part of the contract, and of messages
 from redoubt.trust.audit_chain import AuditEntry as AuditEntry
 
 
@@ -30,14 +31,6 @@ class AttestSession:
     expires: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisteredHead:
-    """The newest commit of a dataset that an attested writer registered (hardening H24)."""
-
-    number: int
-    digest: str
-
-
 class SessionStore(Protocol):
     """Challenges and the results that came of them."""
 
@@ -49,6 +42,12 @@ class SessionStore(Protocol):
 
     def settle(self, session_id: UUID, token: bytes) -> None:
         """Keep the attestation result of a claimed session."""
+
+    def use_once(self, token_id: UUID, *, expires: datetime) -> None:
+        """Remember the id of a token that is good for one request; raises NonceReplayed the second time.
+
+        It may be forgotten once *expires* is past: whoever checks the token refuses it then.
+        """
 
     def token(self, session_id: UUID, *, now: datetime) -> bytes:
         """Return the result; raises SessionUnknown or SessionExpired, also if there is none yet."""

@@ -92,6 +92,13 @@ SESSIONS: Final = Table(
     Column("claimed", Boolean, nullable=False),
     Column("token", LargeBinary),
 )
+#: Ids of tokens that are good for one request.
+USED_TOKENS: Final = Table(
+    "used_tokens",
+    METADATA,
+    Column("id", LargeBinary, primary_key=True),
+    Column("expires", BigInteger, nullable=False, index=True),
+)
 MANIFESTS: Final = Table(
     "manifests",
     METADATA,

@@ -11,11 +11,12 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from redoubt.broker.database import Database, fetch_one
 from redoubt.broker.header import READER
 from redoubt.broker.ports import AttestSession
-from redoubt.broker.schema import SESSIONS, from_microseconds, to_microseconds
+from redoubt.broker.schema import SESSIONS, USED_TOKENS, from_microseconds, to_microseconds
 from redoubt.errors import NonceReplayed, SessionExpired, SessionUnknown, StoreDamaged
 from redoubt.limits import EXPIRED_SESSION_SECONDS
 
@@ -78,6 +79,20 @@ class SqlSessions:
             waiting = (SESSIONS.c.id == session_id.bytes, SESSIONS.c.claimed.is_(True), SESSIONS.c.token.is_(None))
             if connection.execute(update(SESSIONS).where(*waiting).values(token=token)).rowcount != 1:
                 raise SessionUnknown("no such session waits for a result")
+
+        self._database.writing(work)
+
+    def use_once(self, token_id: UUID, *, expires: datetime) -> None:
+        """Remember the id of a token that is good for one request; raises NonceReplayed the second time."""
+        until = to_microseconds(expires)
+
+        def work(connection: Connection) -> None:
+            # No token lives as long as this table remembers one after its end, so none is forgotten too early.
+            connection.execute(delete(USED_TOKENS).where(USED_TOKENS.c.expires < until - _EXPIRED_MICROSECONDS))
+            try:
+                connection.execute(insert(USED_TOKENS).values(id=token_id.bytes, expires=until))
+            except IntegrityError:
+                raise NonceReplayed("a token with this id was used before") from None
 
         self._database.writing(work)
 

@@ -66,9 +66,10 @@ class Verified:
 
 def unix_time(now: datetime) -> int:
     """Return the verifier's time in seconds. Raises UsageError for a time without zone, or before 1970."""
-    if now.tzinfo is None or now.timestamp() < 0:
+    seconds = -1.0 if now.tzinfo is None else now.timestamp()
+    if seconds < 0:
         raise UsageError("the verifier's time must name its time zone and lie after 1970")
-    return int(now.timestamp())
+    return int(seconds)
 
 
 def digest(signed: bytes) -> str:

@@ -10,7 +10,6 @@ effect. ``dcap-qvl`` does not look at the thisUpdate of revocation lists; ``coll
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,17 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redoubt.errors import (
     EvidenceCollateral,
-    EvidenceError,
     EvidenceMalformed,
     EvidenceTcb,
 )
 from redoubt.evidence.claims import JSON, Expected, Tee, Verified, check_report_data, digest, refuse_nonce, unix_time
-from redoubt.evidence.dcap_refusals import refusal
+from redoubt.evidence.dcap_proof import prove
 from redoubt.evidence.quote import Body, Quote, parse_quote
-from redoubt.limits import MAX_COLLATERAL_BYTES
+from redoubt.limits import MAX_COLLATERAL_BYTES, MAX_PARSED_COLLATERALS
 
 if TYPE_CHECKING:
-    from dcap_qvl import QuoteCollateralV3, QuoteVerifier
+    from dcap_qvl import QuoteCollateralV3
 
 #: Every status but Revoked that Intel's rules can give (Intel PCS API v4); others are refused.
 STATUSES: Final = frozenset(
@@ -79,6 +77,7 @@ _FIELDS: Final[Mapping[Body, Mapping[str, tuple[int, int]]]] = {
     Body.TD10: _TD10_FIELDS,
     Body.TD15: _TD15_FIELDS,
 }
+_REPORT_DATA: Final = {kind: fields["report_data"][0] for kind, fields in _FIELDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +91,27 @@ class DcapCollateral:
     @classmethod
     def parse(cls, data: bytes) -> DcapCollateral:
         """Return the collateral in *data*, JSON as ``dcap-qvl`` writes it. Raises EvidenceCollateral."""
-        from cryptography import x509
-        from dcap_qvl import QuoteCollateralV3
-
         if len(data) > MAX_COLLATERAL_BYTES:
             raise EvidenceCollateral(f"the collateral is larger than {MAX_COLLATERAL_BYTES} bytes")
-        try:
-            parsed = QuoteCollateralV3.from_json(data.decode())
-        except ValueError as error:
-            raise EvidenceCollateral("the collateral is not JSON of the nine parts that a quote needs") from error
-        try:
-            lists = [x509.load_der_x509_crl(bytes(crl)) for crl in (parsed.root_ca_crl, parsed.pck_crl)]
-            ends = [crl.next_update_utc for crl in lists]
-        except ValueError as error:
-            raise EvidenceCollateral("a revocation list of the collateral does not parse") from error
-        return cls(parsed, min(int(end.timestamp()) if end is not None else 0 for end in ends))
+        return cls(*_parse_collateral(data))
+
+
+# One collateral serves every quote of a platform for days. What is kept depends on its bytes alone, never on a clock.
+@functools.lru_cache(MAX_PARSED_COLLATERALS)
+def _parse_collateral(data: bytes) -> tuple[QuoteCollateralV3, int]:
+    from cryptography import x509
+    from dcap_qvl import QuoteCollateralV3
+
+    try:
+        parsed = QuoteCollateralV3.from_json(data.decode())
+    except ValueError as error:
+        raise EvidenceCollateral("the collateral is not JSON of the nine parts that a quote needs") from error
+    try:
+        lists = [x509.load_der_x509_crl(bytes(crl)) for crl in (parsed.root_ca_crl, parsed.pck_crl)]
+        ends = [crl.next_update_utc for crl in lists]
+    except ValueError as error:
+        raise EvidenceCollateral("a revocation list of the collateral does not parse") from error
+    return parsed, min(int(end.timestamp()) if end is not None else 0 for end in ends)
 
 
 def verify(
@@ -125,7 +130,7 @@ def verify(
         raise EvidenceMalformed(f"the quote is not of the TEE {tee}")
     if collateral is None:
         raise EvidenceCollateral("a quote cannot be verified without its platform's collateral")
-    proved = _prove(quote, collateral, seconds, root)
+    proved = prove(quote, collateral.parsed, now=seconds, root=root, report_data_at=_REPORT_DATA[quote.body_kind])
     raw = raw_fields(quote)
     refuse_nonce(expected)
     check_report_data(raw["report_data"], expected=expected)
@@ -145,56 +150,30 @@ def verify(
     )
 
 
-@functools.cache
-def _verifier(root: bytes | None) -> QuoteVerifier:
-    from dcap_qvl import QuoteVerifier
-
-    return QuoteVerifier(root)
-
-
-def _prove(quote: Quote, collateral: DcapCollateral, now: int, root: bytes | None) -> Any:
-    """Return what ``dcap-qvl`` proved, as the value of its JSON."""
-    from dcap_qvl import QuotePolicy
-
-    try:
-        claims = _verifier(root).verify_with_policy(
-            quote.canonical, collateral.parsed, now, QuotePolicy.claims_only(now)
-        )
-    except ValueError as error:
-        raise _refusal(str(error), quote, collateral, now) from error
-    return json.loads(claims.to_json())
-
-
-def _refusal(text: str, quote: Quote, collateral: DcapCollateral, now: int) -> EvidenceError:
-    parsed = collateral.parsed
-    issuers = (parsed.tcb_info_issuer_chain.encode(), parsed.qe_identity_issuer_chain.encode())
-    crls = (bytes(parsed.root_ca_crl), bytes(parsed.pck_crl))
-    return refusal(text, chains=(quote.pck_chain, *issuers), crls=crls, now=now)
-
-
 def raw_fields(quote: Quote) -> dict[str, bytes]:
     """Return the byte fields of the report in *quote*, proved or not, by the names that they have in claims."""
     return {name: quote.body[at : at + size] for name, (at, size) in _FIELDS[quote.body_kind].items()}
 
 
 def _claims(tee: Tee, quote: Quote, raw: Mapping[str, bytes], proved: Any) -> dict[str, JSON]:
-    claims: dict[str, JSON] = {f"{tee}.{name}": value.hex() for name, value in raw.items()}
+    tcb, platform = proved["tcb"], proved["platform"]
+    pck = platform["pck"]
+    piid = pck["platform_instance_id"]
+    claims: dict[str, JSON] = {name: value.hex() for name, value in raw.items()}
     if quote.body_kind is Body.SGX:
         for name, (at, size) in _SGX_NUMBERS.items():
-            claims[f"{tee}.{name}"] = int.from_bytes(quote.body[at : at + size], "little")
-    platform, pck = proved["platform"], proved["platform"]["pck"]
-    piid = pck["platform_instance_id"]
-    return claims | {
-        f"{tee}.quote_version": quote.version,
-        f"{tee}.debug": False,  # dcap-qvl refuses the others
-        f"{tee}.fmspc": bytes(pck["fmspc"]).hex(),
-        f"{tee}.ppid": bytes(pck["ppid"]).hex(),
-        f"{tee}.piid": None if piid is None else bytes(piid).hex(),
-        f"{tee}.tcb_date": platform["tcb_level"]["tcbDate"],
-        f"{tee}.tcb_evaluation": proved["tcb"]["eval_data_number"],
-        f"{tee}.tcb_status": proved["tcb"]["status"],
-        f"{tee}.qe_tcb_status": proved["qe"]["tcb_level"]["tcbStatus"],
-        f"{tee}.collateral_issued": max(proved["latest_issue_date"], proved["qe_iden_latest_issue_date"]),
-        f"{tee}.smt": pck["smt_enabled"],
-        f"{tee}.dynamic_platform": pck["dynamic_platform"],
-    }
+            claims[name] = int.from_bytes(quote.body[at : at + size], "little")
+    claims["quote_version"] = quote.version
+    claims["debug"] = False  # dcap-qvl refuses the others
+    claims["fmspc"] = bytes(pck["fmspc"]).hex()
+    claims["ppid"] = bytes(pck["ppid"]).hex()
+    claims["piid"] = None if piid is None else bytes(piid).hex()
+    claims["tcb_date"] = platform["tcb_level"]["tcbDate"]
+    claims["tcb_evaluation"] = tcb["eval_data_number"]
+    claims["tcb_status"] = tcb["status"]
+    claims["qe_tcb_status"] = proved["qe"]["tcb_level"]["tcbStatus"]
+    claims["collateral_issued"] = max(proved["latest_issue_date"], proved["qe_iden_latest_issue_date"])
+    claims["smt"] = pck["smt_enabled"]
+    claims["dynamic_platform"] = pck["dynamic_platform"]
+    prefix = tee.value + "."
+    return {prefix + name: value for name, value in claims.items()}

@@ -18,7 +18,10 @@ _HEADER: Final = struct.Struct("<HHII16s20s")  # version, key type, TEE type, tw
 _BODY_V5: Final = struct.Struct("<HI")
 _CERTIFICATION: Final = struct.Struct("<HI")
 _ECDSA_P256: Final = 2
-_SIGNATURE_AND_KEY_BYTES: Final = 64 + 64
+#: After header and body: the length of the signature data, which begins with the signature over them.
+SIGNATURE_LENGTH_BYTES: Final = 4
+SIGNATURE_BYTES: Final = 64
+_SIGNATURE_AND_KEY_BYTES: Final = SIGNATURE_BYTES + 64
 _QE_REPORT_AND_SIGNATURE_BYTES: Final = 384 + 64
 _QE_REPORT_CERTIFICATION: Final = 6
 _PCK_CHAIN: Final = 5
@@ -72,9 +75,10 @@ def parse_quote(data: bytes) -> Quote:
         raise EvidenceMalformed(f"unknown quote: version {version}, TEE type {tee_type:#x}")
     body = _take(data, start, size)
     signed_end = start + size
-    signature_bytes = int.from_bytes(_take(data, signed_end, 4), "little")
-    signature = _take(data, signed_end + 4, signature_bytes)
-    end = signed_end + 4 + signature_bytes
+    signature_start = signed_end + SIGNATURE_LENGTH_BYTES
+    signature_bytes = int.from_bytes(_take(data, signed_end, SIGNATURE_LENGTH_BYTES), "little")
+    signature = _take(data, signature_start, signature_bytes)
+    end = signature_start + signature_bytes
     return Quote(version, kind, body, data[:signed_end], data[:end], _pck_chain(signature, nested=version > 3))
 
 

@@ -99,12 +99,21 @@ class DataKeyRequest:
 
 def encode_keys(keys: Sequence[DataKey]) -> bytes:
     """Return the response to an unwrap request."""
-    return _dump({"keys": [{"id": str(key.id), "secret": _base64(key.secret)} for key in keys]})
+    return _dump({"keys": key_items(keys)})
+
+
+def key_items(keys: Sequence[DataKey]) -> list[dict[str, str]]:
+    """Return *keys* as they stand in answers."""
+    return [{"id": str(key.id), "secret": _base64(key.secret)} for key in keys]
 
 
 def decode_keys(body: bytes, request: UnwrapRequest) -> list[DataKey]:
     """Parse the response to *request*; raises EndpointError if it does not answer exactly what was asked."""
-    items = _load(body, {"keys"})["keys"]
+    return read_key_items(_load(body, {"keys"})["keys"], request)
+
+
+def read_key_items(items: Any, request: UnwrapRequest) -> list[DataKey]:
+    """Return the keys in *items* of an answer to *request*; raises EndpointError as :func:`decode_keys`."""
     if not isinstance(items, list) or len(items) != len(request.records):
         raise EndpointError("the endpoint's response does not match the request")
     keys: list[DataKey] = []
@@ -123,13 +132,18 @@ def encode_data_key(key: DataKey, wrapped: WrappedKey) -> bytes:
 def decode_data_key(body: bytes, request: DataKeyRequest) -> tuple[DataKey, WrappedKey]:
     """Parse the response to *request*; raises EndpointError."""
     raw = _load(body, {"record", "secret"})
+    return read_data_key(raw["record"], raw["secret"], request)
+
+
+def read_data_key(record: Any, secret: Any, request: DataKeyRequest) -> tuple[DataKey, WrappedKey]:
+    """Return what these members of an answer to *request* say; raises EndpointError."""
     try:
-        wrapped = WrappedKey.decode(_bytes(raw["record"]))
+        wrapped = WrappedKey.decode(_bytes(record))
     except HeaderInvalid as error:
         raise EndpointError(f"the endpoint's response holds no wrapped key: {error.what}") from None
     if wrapped.context != request.context:
         raise EndpointError("the endpoint made a data key for another context than asked")
-    return _data_key(request.context, raw["secret"]), wrapped
+    return _data_key(request.context, secret), wrapped
 
 
 def decode_health(body: bytes) -> dict[str, Any]:

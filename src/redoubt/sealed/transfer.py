@@ -11,7 +11,6 @@ import contextlib
 import mimetypes
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -270,5 +269,7 @@ def _copy(reader: SealedReader, sink: Sink, progress: Progress) -> None:
 
 
 def _parallel(function: Callable[[T], R], items: Iterable[T], workers: int | None) -> list[R]:
+    from concurrent.futures import ThreadPoolExecutor  # a single file, which is most of what is sealed, needs no pool
+
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         return list(pool.map(function, items))

@@ -52,6 +52,8 @@ class AttestationResult:
     vector: Mapping[str, int]
     manifest: str
     tee: Tee
+    #: Names of the manifest's TEEs that the evidence satisfies.
+    tees: tuple[str, ...]
     program: str
     binding: Binding
     evidence: str
@@ -129,6 +131,7 @@ def _read(token: VerifiedToken, issuer: str) -> AttestationResult:
         vector=vector,
         manifest=manifest,
         tee=tee,
+        tees=_texts(facts, "tees"),
         program=program,
         binding=binding,
         evidence=evidence,
@@ -159,3 +162,11 @@ def _text(holder: Mapping[str, JSON], name: str) -> str:
     if not isinstance(value, str):
         raise EarError(f"the EAR has no text {name!r}")
     return value
+
+
+def _texts(holder: Mapping[str, JSON], name: str) -> tuple[str, ...]:
+    value = holder.get(name)
+    texts = tuple(it for it in value if isinstance(it, str)) if isinstance(value, list) else ()
+    if not isinstance(value, list) or len(texts) != len(value) or not texts:
+        raise EarError(f"the EAR has no list of texts {name!r}")
+    return texts
