@@ -51,6 +51,8 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "attest": "redoubt.cli.attest",
         "manifest": "redoubt.cli.manifest",
         "explain": "redoubt.cli.explain",
+        "broker": "redoubt.cli.broker",
+        "audit": "redoubt.cli.audit",
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
     }
