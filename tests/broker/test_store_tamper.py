@@ -364,11 +364,11 @@ def test_lost_connections_are_made_again(server: Server, postgres_location: Post
 
 
 def test_database_that_is_gone_is_a_storage_error_in_bounded_time(
-    server: Server, postgres_location: PostgresLocation, source: FileRoot, monkeypatch: pytest.MonkeyPatch
+    server: Server, source: FileRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("redoubt.broker.database.STORE_ATTEMPTS", 3)
-    store = SqlStore.create(postgres_location, source=source)
-    name = str(postgres_location.url.database)
+    name = server.new_database("dropped")
+    store = SqlStore.create(server.location(name), source=source)
     server.break_connections(name)
     with server.connect("postgres") as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -52,6 +52,8 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "agent": "redoubt.cli.agent",
         "manifest": "redoubt.cli.manifest",
         "explain": "redoubt.cli.explain",
+        "broker": "redoubt.cli.broker",
+        "audit": "redoubt.cli.audit",
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
     }
