@@ -177,9 +177,9 @@ class ProviderContract:
         with pytest.raises(WrapRefused):
             provider.unwrap([replace(wrapped, ciphertext=(wrapped.ciphertext * 30)[:length])])
 
-    # Every subclass runs this one function: hypothesis takes that for one test with several executors.
+    # Several providers inherit this test: that is what a contract is for.
     @settings(
-        max_examples=150,
+        max_examples=60,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
     )

@@ -38,8 +38,8 @@ class KeystoreBooks:
         with self._keystore.reading() as db:
             return work(SqliteBooks(db))
 
-    def writing(self, work: Callable[[Books], T]) -> T:
-        """Run *work* as one transaction."""
+    def writing(self, work: Callable[[Books], T], *, repeatable: bool) -> T:
+        """Run *work* as one transaction, once: a file leaves nothing open."""
         with self._keystore.writing() as db:
             return work(SqliteBooks(db))
 

@@ -113,10 +113,11 @@ class BookKeeper(Protocol):
     def reading(self, work: Callable[[Books], T]) -> T:
         """Run *work* on one consistent state of the books and return what it returns."""
 
-    def writing(self, work: Callable[[Books], T]) -> T:
+    def writing(self, work: Callable[[Books], T], *, repeatable: bool) -> T:
         """Run *work* as one transaction: all of it is durable when this returns, or none if it raises.
 
-        *work* may be run again after a lost race, so it has no effect but on the books.
+        *work* may be run again after a lost race, so it has no effect but on the books. *repeatable* says that it may
+        also be run again when it is not known whether it was done.
         """
 
 

@@ -116,7 +116,7 @@ class HeldProvider:
             self._insert(books, name, 1)
             return key_info(books, name)
 
-        return self._books.writing(work)
+        return self._books.writing(work, repeatable=False)
 
     def list(self) -> Sequence[KeyInfo]:
         """Return the facts of every key, ordered by name."""
@@ -136,7 +136,7 @@ class HeldProvider:
             self._insert(books, name, load_versions(books, name)[-1].number + 1)
             return key_info(books, name)
 
-        return self._books.writing(work)
+        return self._books.writing(work, repeatable=False)
 
     def set_state(self, name: KeyName, state: KeyState, *, version: int | None = None) -> KeyInfo:
         """Enable or disable one version, or all that are not destroyed.
@@ -159,7 +159,7 @@ class HeldProvider:
                 books.set_state(row, state)
             return key_info(books, name)
 
-        return self._books.writing(work)
+        return self._books.writing(work, repeatable=True)
 
     def destroy(self, name: KeyName, *, version: int, even_if_referenced: bool = False) -> KeyInfo:
         """Destroy the key bytes of a version for ever and keep its row; a second time changes nothing.
@@ -183,7 +183,7 @@ class HeldProvider:
             books.erase(row)
             return key_info(books, name)
 
-        return self._books.writing(work)
+        return self._books.writing(work, repeatable=True)
 
     # --- data keys ----------------------------------------------------------------------------------------------------
     def wrap(self, name: KeyName, keys: Sequence[DataKey]) -> Sequence[WrappedKey]:
@@ -228,12 +228,14 @@ class HeldProvider:
     def release(self, wrapped: Sequence[WrappedKey]) -> None:
         """Forget the references that these wraps hold; one that holds none changes nothing."""
         _check_batch(wrapped)
-        self._books.writing(lambda books: books.release([Reference.of(record) for record in wrapped]))
+        references = [Reference.of(record) for record in wrapped]
+        self._books.writing(lambda books: books.release(references), repeatable=True)
 
     def settle(self, wrapped: Sequence[WrappedKey]) -> None:
         """Forget references by older versions of the same keys and contexts: the data carries *wrapped* now."""
         _check_batch(wrapped)
-        self._books.writing(lambda books: books.settle([Reference.of(record) for record in wrapped]))
+        references = [Reference.of(record) for record in wrapped]
+        self._books.writing(lambda books: books.settle(references), repeatable=True)
 
     def references(self, name: KeyName, *, version: int | None = None) -> Sequence[WrapContext]:
         """Return the contexts still wrapped by a version, or by any version, each once, ordered by dataset id."""
@@ -315,7 +317,7 @@ class HeldProvider:
                 books.count_wraps(row, references)
 
         if groups:
-            self._books.writing(work)
+            self._books.writing(work, repeatable=True)  # twice is a reference too many, never one too few
         return tuple(wrapped)
 
 

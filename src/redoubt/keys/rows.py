@@ -8,15 +8,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple
-from typing import Final
 
-from redoubt.errors import KeystoreDamaged
-from redoubt.keys.books import Reference, RowReader, VersionRow
+from redoubt.keys.books import Reference, VersionRow
+from redoubt.keys.keystore import READER
 from redoubt.keys.names import KeyName
 from redoubt.keys.provider import KeyState
 from redoubt.keys.types import WrapContext
-
-_READER: Final = RowReader("the keystore", KeystoreDamaged)
 
 
 class SqliteBooks:
@@ -30,7 +27,7 @@ class SqliteBooks:
 
     def names(self) -> list[KeyName]:
         """Return the name of every key, in order."""
-        return sorted(_READER.name(text) for (text,) in self._db.execute("SELECT DISTINCT name FROM versions"))
+        return sorted(READER.name(text) for (text,) in self._db.execute("SELECT DISTINCT name FROM versions"))
 
     def versions(self, name: KeyName) -> list[VersionRow]:
         """Return the versions of a key, oldest first; none if there is no such key."""
@@ -38,7 +35,7 @@ class SqliteBooks:
             "SELECT version, state, created, wraps, wrapped FROM versions WHERE name = ? ORDER BY version",
             (str(name),),
         )
-        return [_READER.version(name, row) for row in found]
+        return [READER.version(name, row) for row in found]
 
     def insert(self, row: VersionRow) -> None:
         """Add a version."""
@@ -88,7 +85,7 @@ class SqliteBooks:
         (count,) = self._db.execute(
             "SELECT count(*) FROM wraps WHERE name = ? AND version = ?", (str(row.name), row.number)
         ).fetchone()
-        return _READER.exactly(int, count)
+        return READER.exactly(int, count)
 
     def contexts(self, row: VersionRow) -> set[WrapContext]:
         """Return the contexts of the live wraps of a version."""
@@ -96,4 +93,4 @@ class SqliteBooks:
             "SELECT DISTINCT dataset_id, data_key_id, purpose FROM wraps WHERE name = ? AND version = ?",
             (str(row.name), row.number),
         )
-        return {_READER.context(it) for it in found}
+        return {READER.context(it) for it in found}
