@@ -210,6 +210,26 @@ MAX_AUXILIARY_BYTES: Final = 64 * 1024
 TSM_ATTEMPTS: Final = 4
 TPM_COMMAND_SECONDS: Final = 30.0
 
+# --- agent ----------------------------------------------------------------------------------------------------------
+#: The private copy of a program lies in memory.
+MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024 * 1024
+#: A virtual environment with Spark, pandas and their tests has about 21 000.
+MAX_IMAGE_FILES: Final = 500_000
+#: Hashing large files runs without the interpreter's lock; more threads than cores gain nothing.
+IMAGE_HASH_THREADS: Final = 4
+#: Linux reads 256 bytes of a `#!` line.
+MAX_SHEBANG_BYTES: Final = 256
+BROKER_CONNECT_SECONDS: Final = 5.0
+BROKER_TIMEOUT_SECONDS: Final = 30.0
+#: A broker that restarts, or whose store changes hands, is back by then; jobs wait for it.
+BROKER_RETRY_SECONDS: Final = 30.0
+#: An unwrap of MAX_KEY_BATCH keys as JWE is about 200 KB.
+MAX_BROKER_ANSWER_BYTES: Final = 4 * 1024 * 1024
+#: A challenge whose answer was lost is used up; so often another one is asked for.
+ATTEST_ATTEMPTS: Final = 3
+#: Of a job that writes many datasets; each is dropped when its commit is registered.
+MAX_TICKETS: Final = 16384
+
 # --- Spark ----------------------------------------------------------------------------------------------------------
 #: A longer line is a wrong separator rather than data; a task holds at least one whole line in memory.
 MAX_LINE_BYTES: Final = 256 * 1024 * 1024
