@@ -136,6 +136,8 @@ def _config(app: object, identity: Certified) -> uvicorn.Config:
             f"certificate and key cannot be used: {error.strerror or type(error).__name__}"
         ) from None
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # It would write paths with their queries, wherever a handler happens to be; web.py has the log of requests.
+    logging.getLogger("uvicorn.access").disabled = True
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=BoundedHttpProtocol,
