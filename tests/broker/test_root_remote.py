@@ -23,12 +23,12 @@ ROOT_DEV, ROOT_HARDWARE = KeyName.parse("key:main/root.dev"), KeyName.parse("key
 
 @pytest.fixture(params=["pkcs11", "vault", "azure"])
 def provider(request: pytest.FixtureRequest) -> Provider:
-    place = request.getfixturevalue("place")
+    folder = request.getfixturevalue("place")
     if request.param == "pkcs11":
-        return test_pkcs11.open_provider(request.getfixturevalue("token"), place)
+        return test_pkcs11.open_provider(request.getfixturevalue("token"), folder)
     if request.param == "vault":
-        return test_vault.open_provider(request.getfixturevalue("bao"), place)
-    return test_azure.open_provider(request.getfixturevalue("cloud"), place)
+        return test_vault.open_provider(request.getfixturevalue("bao"), folder)
+    return test_azure.open_provider(request.getfixturevalue("cloud"), folder)
 
 
 def test_store_opens_under_a_key_that_another_holds_and_only_while_it_may(
@@ -56,8 +56,8 @@ def test_store_opens_under_a_key_that_another_holds_and_only_while_it_may(
 def test_store_under_a_key_in_a_managed_hsm_holds_hardware_keys(
     request: pytest.FixtureRequest, sqlite_location: SqliteLocation
 ) -> None:
-    place = request.getfixturevalue("place")
-    azure = test_azure.open_provider(request.getfixturevalue("cloud"), place)
+    folder = request.getfixturevalue("place")
+    azure = test_azure.open_provider(request.getfixturevalue("cloud"), folder)
     azure.create(ROOT_HARDWARE)
     store = SqlStore.create(sqlite_location, source=ProviderRoot(azure, ROOT_HARDWARE))
     assert store.provider.assurances == frozenset(Assurance)
