@@ -190,6 +190,8 @@ EXPIRED_SESSION_SECONDS: Final = 3600
 MAX_RESOURCE_BYTES: Final = 1024 * 1024
 MAX_KEPT_REFUSALS: Final = 10_000
 MAX_AUDIT_PAGE: Final = 1000
+#: Rows that are written in one transaction: as many threads as decide at once.
+MAX_AUDIT_BATCH: Final = 128
 #: An event names an evidence digest, a decision and what it is about.
 MAX_AUDIT_EVENT_BYTES: Final = 64 * 1024
 #: A row of an export: the event with its number, time and digests.
