@@ -52,7 +52,7 @@ from redoubt.protocol.jwe import Recipient, decrypt, public_jwk
 from redoubt.protocol.key_api import AdvanceRequest, DataKeyAnswer, RegisteredHead, UnwrapAnswer, parse_head
 from redoubt.protocol.owner_token import TYPE, OwnerRequest, body_hash, sign_owner_token
 from redoubt.protocol.problem import parse_problem
-from redoubt.protocol.rcar import ProgramStatement
+from redoubt.protocol.rcar import AttestResponse, ProgramStatement
 from redoubt.trust.refusal import Refusal
 from redoubt_dev import DevelopmentKey
 from redoubt_dev.broker import NAME
