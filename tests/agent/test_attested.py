@@ -104,6 +104,23 @@ def test_the_program_ends_with_its_own_status_and_gets_its_secrets(
         assert (uid == str(os.geteuid())) is (user is None)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start programs as other users")
+def test_a_program_of_another_user_cannot_change_its_copy_or_read_the_agents(
+    laptop: Laptop, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "job.sh"
+    script.write_text(
+        '#!/bin/sh\nfolder="${0%/*}"\nchmod u+w "$folder" "$0" && echo CHANGED\n'
+        'touch "$folder/new" && echo WROTE\ncat /proc/$PPID/environ && echo READ\n'
+        'touch "$TMPDIR/mine" && echo scratch\n'
+    )
+    script.chmod(0o755)
+    spec = ProgramSpec(command=(str(script),))
+    laptop.trust(spec)
+    assert laptop.run(spec, execution=Execution(user="nobody")).status == 0
+    assert capfd.readouterr().out == "scratch\n"
+
+
 def test_resources_are_served_where_confidential_containers_looks_for_them(
     laptop: Laptop, agent: AttestedAgent
 ) -> None:
