@@ -54,8 +54,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, D
     store.close()
 
 
-def judge(machine: DevelopmentKey, answer: EvidenceAnswer, broker_id: str, **changes: object) -> Verified:
-    values = {"broker_id": broker_id, "nonce": NONCE, "expected": {}, "verifiers": simulated_verifiers(machine.key_set)}
+def judge(machine: DevelopmentKey, answer: EvidenceAnswer, client: Client, **changes: object) -> Verified:
+    table = simulated_verifiers(machine.key_set)
+    values = {"broker_id": client.broker_id, "nonce": NONCE, "expected": {}, "verifiers": table}
     return verify_broker(answer, now=datetime.now(UTC), **{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -63,7 +64,7 @@ def test_evidence_is_bound_to_the_brokers_key_and_the_nonce(broker: tuple[Client
     client, machine = broker
     assert BrokerFacts.parse(client.call("GET", "/redoubt/v1/broker").ok).attested
     answer = EvidenceAnswer.parse(client.call("POST", PATH, EvidenceRequest(NONCE).encode()).ok)
-    assert judge(machine, answer, client.broker_id, expected={"simulated.warning": WARNING}).tee is Tee.SIMULATED
+    assert judge(machine, answer, client, expected={"simulated.warning": WARNING}).tee is Tee.SIMULATED
     for changes in (
         {"nonce": bytes(32)},
         {"broker_id": "ab" * 32},
@@ -73,10 +74,10 @@ def test_evidence_is_bound_to_the_brokers_key_and_the_nonce(broker: tuple[Client
         {"verifiers": production_verifiers(Collateral())},
     ):
         with pytest.raises(BrokerUntrusted):
-            judge(machine, answer, client.broker_id, **changes)
+            judge(machine, answer, client, **changes)
     relabelled = replace(answer, tee=Tee.SNP)
     with pytest.raises((BrokerUntrusted, BrokerMessage)):
-        judge(machine, relabelled, client.broker_id, verifiers=production_verifiers(Collateral()))
+        judge(machine, relabelled, client, verifiers=production_verifiers(Collateral()))
 
 
 def test_owner_does_not_take_a_brokers_simulated_evidence(
