@@ -335,7 +335,7 @@ def test_a_production_broker_refuses_simulated_evidence(laptop: Laptop, agent: A
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:1", "https://", "https://u:p@h", "https://h/path", "https://h?q=1", ""]
+    "url", ["http://127.0.0.1:1", "https://", "https://u:p@h", "https://h/path", "https://h?q=1", "https://h:x", ""]
 )
 def test_only_plain_https_addresses_name_a_broker(url: str) -> None:
     with pytest.raises(UsageError):
@@ -453,6 +453,26 @@ def test_an_agent_says_when_it_cannot_renew_and_goes_on(laptop: Laptop, agent: A
     assert BrokerUnreachable.code in said[0]
     assert agent.current() is first
     agent.close()
+
+
+def test_a_renewal_that_is_refused_is_not_asked_for_again(laptop: Laptop, python: Path, tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text("1\n")
+    spec = laptop.spec(python, script)
+    laptop.trust(spec)
+    with measure(spec, caller=CALLER) as program:
+        agent = laptop.agent(program)
+        agent.current()
+        script.write_text("2\n")
+        laptop.trust(spec)
+        said: list[str] = []
+        agent._say = said.append
+        agent._clock = lambda: datetime.now(UTC) + timedelta(minutes=7)
+        agent.keep_current()
+        assert agent._thread is not None
+        agent._thread.join(20)
+        assert not agent._thread.is_alive()
+        assert [AttestationRefused.code in it for it in said] == [True]
 
 
 def test_an_interface_to_several_tees_is_asked_which_one_it_is(laptop: Laptop, agent: AttestedAgent) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.agent.pythons import small_python
 
@@ -284,8 +284,16 @@ def test_a_script_with_an_interpreter_line_is_that_interpreters_program(python: 
     shell.write_text("#!/usr/bin/env sh\necho shell $1\n")
     shell.chmod(0o755)
     with measure(ProgramSpec(command=(str(shell), "x")), caller=CALLER) as program:
-        assert program.descriptor.interpreter == os.path.realpath("/bin/sh")
+        assert program.descriptor.interpreter == f"{os.path.realpath('/usr/bin')}/sh"
         assert run(program, tmp_path).stdout == "shell x\n"
+
+
+def test_an_executable_keeps_the_name_it_was_called_by(tmp_path: Path) -> None:
+    (tmp_path / "called").symlink_to("/bin/sh")
+    words = (str(tmp_path / "called"), "-c", "echo $0 done")
+    with measure(ProgramSpec(command=words), caller=CALLER) as program:
+        assert program.descriptor.files.keys() == {"app/called"}
+        assert run(program, tmp_path).stdout.endswith("app/called done\n")
 
 
 def test_an_executable_is_copied_and_run_from_the_copy(tmp_path: Path) -> None:
@@ -368,6 +376,25 @@ def test_sparks_configuration_is_written_as_java_reads_it(python: Path, job: Pat
         assert program.descriptor.conf == conf
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("spark.jars", "evil.jar"),
+        ("spark.jars.packages", "evil:evil:1"),
+        ("spark.submit.pyFiles", "evil.py"),
+        ("spark.pyspark.python", "/evil/python"),
+        ("spark.driver.extraClassPath", "/evil"),
+        ("spark.driver.extraJavaOptions", "-Xss4m -javaagent:evil.jar"),
+        ("spark.executorEnv.LD_PRELOAD", "/evil.so"),
+        ("java.home", "/evil"),
+        ("spark.app.name", "{redoubt:bundle}"),
+    ],
+)
+def test_a_setting_of_spark_that_loads_code_is_refused(python: Path, job: Path, name: str, value: str) -> None:
+    with pytest.raises(ProgramFailed):
+        digest(ProgramSpec(command=(str(python), str(job)), conf={name: value}))
+
+
 @given(words=st.lists(st.text(alphabet="-cmWXuEI @./p\0é", max_size=6), max_size=6))
 def test_any_command_line_is_a_program_or_refused(python: Path, words: list[str]) -> None:
     try:
@@ -376,6 +403,18 @@ def test_any_command_line_is_a_program_or_refused(python: Path, words: list[str]
         return
     assert command.argv[0] == str(python)
     assert list(command.arguments) == words[len(words) - len(command.arguments) :]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=st.lists(st.sampled_from(["-jar", "-cp", "--add-opens", "@a", "-p", "a.jar:b/*", "-X", "", "Main", "-"])))
+def test_any_java_command_is_a_program_or_refused(jdk: Path, words: list[str]) -> None:
+    try:
+        command = read_command([str(jdk), *words], search_path="")
+    except ProgramFailed:
+        return
+    assert list(command.arguments) == words[len(words) - len(command.arguments) :]
+    assert len(command.argv) >= 2
+    assert not any(it.startswith(("@", "-p")) for it in command.jvm_options)
 
 
 def test_a_descriptor_survives_its_file(python: Path, job: Path) -> None:
