@@ -18,6 +18,7 @@ from tests.keys.provider_contract import ProviderContract, data_key, facts
 
 from redoubt.errors import (
     AssuranceRefused,
+    EnvironmentIncomplete,
     KeyDestroyed,
     KeystoreDamaged,
     NotFound,
@@ -291,6 +292,15 @@ def test_way_of_wrapping_is_what_the_token_offers() -> None:
     for facts_, wanted in ((without_gcm, Way.AES_GCM), (replace(FACTS, mechanisms=frozenset({"RSA_PKCS"})), None)):
         with pytest.raises(ProviderSettingsInvalid):
             choose(facts_, wanted)
+
+
+def test_missing_library_names_the_extra(
+    token: SoftToken, place: ProviderPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pkcs11", None)
+    with pytest.raises(EnvironmentIncomplete) as refusal:
+        open_provider(token, place).create(A)
+    assert "redoubt[pkcs11]" in refusal.value.explain()
 
 
 # --- processes --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -59,7 +60,7 @@ def _providers(session: Session) -> Sequence[Finding]:
     except RedoubtError:
         return ()  # what the check of the workspace says
     return [
-        _check(f"keys of {name}: {mapping.provider}", lambda name=name: workspace.probe(name), needed=True)  # type: ignore[misc]
+        _check(f"keys of {name}: {mapping.provider}", functools.partial(workspace.probe, name), needed=True)
         for name, mapping in sorted(workspace.config.namespaces.items())
     ]
 

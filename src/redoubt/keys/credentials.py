@@ -64,6 +64,6 @@ def read_pin(*, file: Path | None, descriptor: int | None) -> str:
     try:
         with os.fdopen(descriptor, "rb") as opened:
             content = opened.read(MAX_CREDENTIAL_BYTES + 1)
-    except (OSError, OverflowError):
+    except OSError:
         raise ProviderSettingsInvalid(f"the PIN cannot be read from descriptor {descriptor}") from None
     return check_credential(content, what="the PIN")
