@@ -2,41 +2,27 @@
 
 The next writer locks the one row of ``audit_head`` and checks that it is the newest row's: a log that was cut behind
 the store's back is refused at the next decision, not at the next export.
-
-Rows of one broker that wait for each other are written together: whoever comes first writes for all who came meanwhile,
-so many decisions cost one wait for the disk. Each returns only when its own row is there.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
 
+from redoubt.broker.combine import Combiner
 from redoubt.broker.database import Database, fetch, fetch_one
 from redoubt.broker.header import READER
 from redoubt.broker.schema import AUDIT, AUDIT_HEAD, from_microseconds, to_microseconds
-from redoubt.errors import AuditBroken, AuditTruncated, RedoubtError, StorageError, StoreDamaged
+from redoubt.errors import AuditBroken, AuditTruncated, StoreDamaged
 from redoubt.evidence.claims import JSON
 from redoubt.evidence.strict_json import parse_object
-from redoubt.limits import MAX_AUDIT_EVENT_BYTES, MAX_AUDIT_PAGE
+from redoubt.limits import MAX_AUDIT_BATCH, MAX_AUDIT_EVENT_BYTES, MAX_AUDIT_PAGE
 from redoubt.trust.audit_chain import START, AuditEntry, ChainEnd, event_text, next_entry
 
 _COLUMNS: Final = (AUDIT.c.number, AUDIT.c.at, AUDIT.c.event, AUDIT.c.previous, AUDIT.c.digest)
-
-
-@dataclass(slots=True)
-class _Row:
-    """A row on its way into the log, and what became of it."""
-
-    event: Mapping[str, JSON]
-    at: datetime
-    entry: AuditEntry | None = None
-    error: RedoubtError | None = None
 
 
 class SqlAudit:
@@ -44,59 +30,31 @@ class SqlAudit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queue = threading.Lock()
-        self._writer = threading.Lock()
-        self._waiting: list[_Row] = []
+        self._appends = Combiner(self._append, largest=MAX_AUDIT_BATCH)
 
     def append(self, event: Mapping[str, JSON], *, at: datetime) -> AuditEntry:
-        """Add a row to the chain.
+        """Add a row to the chain; rows of several threads share a transaction.
 
         Raises:
             UsageError: the event is too large, or holds what RFC 8785 cannot spell.
             AuditTruncated: the newest row is not the one that was written last.
         """
-        next_entry(START, event, at=at)  # refused here, alone, and not within a batch of others' rows
-        mine = _Row(event, at)
-        with self._queue:
-            self._waiting.append(mine)
-        with self._writer:
-            if mine.entry is None and mine.error is None:
-                with self._queue:
-                    batch, self._waiting = self._waiting, []
-                self._write(batch)
-        if mine.entry is None:
-            raise mine.error or StorageError("the row of the audit log was not written")
-        return mine.entry
+        next_entry(START, event, at=at)  # whoever brings an impossible event fails alone
+        return self._appends.call((event, at))
 
-    def _write(self, batch: Sequence[_Row]) -> None:
-        def work(connection: Connection) -> list[AuditEntry]:
-            end, entries = _locked_end(connection), []
-            for row in batch:
-                entries.append(next_entry(end, row.event, at=row.at))
+    def _append(self, batch: Sequence[tuple[Mapping[str, JSON], datetime]]) -> Sequence[AuditEntry]:
+        def work(connection: Connection) -> Sequence[AuditEntry]:
+            end = _locked_end(connection)
+            entries = []
+            for event, at in batch:
+                entries.append(next_entry(end, event, at=at))
                 end = ChainEnd.of(entries[-1])
-            connection.execute(
-                insert(AUDIT),
-                [
-                    {
-                        "number": it.number,
-                        "at": to_microseconds(it.at),
-                        "event": event_text(it.event).decode(),
-                        "previous": it.previous,
-                        "digest": it.digest,
-                    }
-                    for it in entries
-                ],
-            )
+            connection.execute(insert(AUDIT), [_row(entry) for entry in entries])
             connection.execute(update(AUDIT_HEAD).values(number=end.number, digest=end.digest))
             return entries
 
-        try:
-            # To write down a decision twice does no harm; to lose one does.
-            for row, entry in zip(batch, self._database.writing(work, repeatable=True), strict=True):
-                row.entry = entry
-        except RedoubtError as error:
-            for row in batch:
-                row.error = error
+        # To write down a decision twice does no harm; to lose one does.
+        return self._database.writing(work, repeatable=True)
 
     def entries(self, *, start: int = 1, limit: int = MAX_AUDIT_PAGE) -> Sequence[AuditEntry]:
         """Return rows from number *start* on, at most *limit* and never more than a page."""
@@ -133,6 +91,16 @@ def _locked_end(connection: Connection) -> ChainEnd:
 
 def _newest(connection: Connection) -> Sequence[Any] | None:
     return fetch_one(connection, select(*_COLUMNS).order_by(AUDIT.c.number.desc()).limit(1))
+
+
+def _row(entry: AuditEntry) -> dict[str, object]:
+    return {
+        "number": entry.number,
+        "at": to_microseconds(entry.at),
+        "event": event_text(entry.event).decode(),
+        "previous": entry.previous,
+        "digest": entry.digest,
+    }
 
 
 def _entry(row: Sequence[Any]) -> AuditEntry:
