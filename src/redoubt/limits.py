@@ -185,6 +185,8 @@ STORE_LONGEST_PAUSE_SECONDS: Final = 1.5
 #: Of one broker to its database, and how long one request waits for one of them.
 STORE_CONNECTIONS: Final = 16
 STORE_WAIT_SECONDS: Final = 30
+#: How long the database may take to answer a connection, or to acknowledge what was sent to it.
+STORE_CONNECT_SECONDS: Final = 10
 #: A session that ended is known as expired for so long; then it is unknown.
 EXPIRED_SESSION_SECONDS: Final = 3600
 MAX_RESOURCE_BYTES: Final = 1024 * 1024

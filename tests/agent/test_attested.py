@@ -104,6 +104,23 @@ def test_the_program_ends_with_its_own_status_and_gets_its_secrets(
         assert (uid == str(os.geteuid())) is (user is None)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start programs as other users")
+def test_a_program_of_another_user_cannot_change_its_copy_or_read_the_agents(
+    laptop: Laptop, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "job.sh"
+    script.write_text(
+        '#!/bin/sh\nfolder="${0%/*}"\nchmod u+w "$folder" "$0" && echo CHANGED\n'
+        'touch "$folder/new" && echo WROTE\ncat /proc/$PPID/environ && echo READ\n'
+        'touch "$TMPDIR/mine" && echo scratch\n'
+    )
+    script.chmod(0o755)
+    spec = ProgramSpec(command=(str(script),))
+    laptop.trust(spec)
+    assert laptop.run(spec, execution=Execution(user="nobody")).status == 0
+    assert capfd.readouterr().out == "scratch\n"
+
+
 def test_resources_are_served_where_confidential_containers_looks_for_them(
     laptop: Laptop, agent: AttestedAgent
 ) -> None:
@@ -453,6 +470,26 @@ def test_an_agent_says_when_it_cannot_renew_and_goes_on(laptop: Laptop, agent: A
     assert BrokerUnreachable.code in said[0]
     assert agent.current() is first
     agent.close()
+
+
+def test_a_renewal_that_is_refused_is_not_asked_for_again(laptop: Laptop, python: Path, tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text("1\n")
+    spec = laptop.spec(python, script)
+    laptop.trust(spec)
+    with measure(spec, caller=CALLER) as program:
+        agent = laptop.agent(program)
+        agent.current()
+        script.write_text("2\n")
+        laptop.trust(spec)
+        said: list[str] = []
+        agent._say = said.append
+        agent._clock = lambda: datetime.now(UTC) + timedelta(minutes=7)
+        agent.keep_current()
+        assert agent._thread is not None
+        agent._thread.join(20)
+        assert not agent._thread.is_alive()
+        assert [AttestationRefused.code in it for it in said] == [True]
 
 
 def test_an_interface_to_several_tees_is_asked_which_one_it_is(laptop: Laptop, agent: AttestedAgent) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.agent.pythons import small_python
 
@@ -403,6 +403,18 @@ def test_any_command_line_is_a_program_or_refused(python: Path, words: list[str]
         return
     assert command.argv[0] == str(python)
     assert list(command.arguments) == words[len(words) - len(command.arguments) :]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=st.lists(st.sampled_from(["-jar", "-cp", "--add-opens", "@a", "-p", "a.jar:b/*", "-X", "", "Main", "-"])))
+def test_any_java_command_is_a_program_or_refused(jdk: Path, words: list[str]) -> None:
+    try:
+        command = read_command([str(jdk), *words], search_path="")
+    except ProgramFailed:
+        return
+    assert list(command.arguments) == words[len(words) - len(command.arguments) :]
+    assert len(command.argv) >= 2
+    assert not any(it.startswith(("@", "-p")) for it in command.jvm_options)
 
 
 def test_a_descriptor_survives_its_file(python: Path, job: Path) -> None:

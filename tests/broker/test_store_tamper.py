@@ -10,6 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.broker.postgres import Server
 from tests.broker.store_contract import NOW
 from tests.keys.provider_contract import data_key
@@ -325,6 +327,9 @@ def test_record_of_another_store_is_refused(store: SqlStore, tmp_path: Path, sou
         "postgresql://127.0.0.1/db?host=far.example&sslmode=prefer",
         "postgresql://host/db?options=-csynchronous_commit%3Doff",
         "postgresql://host:port/db",
+        "postgresql:///db?host=/run/postgresql,far.example",
+        "postgresql://localhost,far.example/db",
+        "store\0.sqlite",
         "postgresql://[::1/db",
     ],
 )
@@ -332,6 +337,21 @@ def test_place_with_a_secret_without_tls_or_of_another_kind_is_refused(text: str
     with pytest.raises(UsageError) as refusal:
         parse_location(text)
     assert "secret" not in str(refusal.value)
+
+
+_PIECES = st.sampled_from(
+    ["postgresql://", "postgresql", "://", "@", ":", "/", "?", "host=", "&", "=", "%", "[", "]", "\0"]
+)
+
+
+@given(st.lists(_PIECES | st.text(max_size=5), max_size=8).map("".join))
+def test_any_text_is_a_place_or_a_named_refusal(text: str) -> None:
+    try:
+        place = parse_location(text)
+    except UsageError:
+        return
+    if isinstance(place, PostgresLocation):
+        assert place.url.password is None
 
 
 def test_network_is_crossed_with_verified_tls_only() -> None:

@@ -92,6 +92,7 @@ FACTS = BrokerFacts(
     manifest=ManifestFacts(version=3, digest="sha256:" + "ab" * 32),
     audit_head="a.b.c",
     tees=("sgx", "snp"),
+    attested=False,
 )
 
 

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from redoubt.agent.https import Answer, BrokerConnection
 from redoubt.errors import (
+    AttestationRefused,
     BrokerMessage,
     BrokerUnreachable,
     BrokerUntrusted,
@@ -107,7 +108,8 @@ class AttestedAgent:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._tee: Tee | None = None
         self._current: Attestation | None = None
-        self._lock = threading.Lock()
+        #: Held while attesting. A result that holds is read without it: a renewal that waits for brokers delays nobody.
+        self._attesting = threading.Lock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -119,18 +121,19 @@ class AttestedAgent:
             EarError, TokenError: the result is not what was asked for.
             AttestError: this machine gives no evidence.
         """
-        with self._lock:
+        found = self._current
+        return found if found is not None and self._holds(found) else self.renew(found)
+
+    def renew(self, used: Attestation | None) -> Attestation:
+        """Return another result than *used*, which ends or was not taken; raises as :meth:`current`."""
+        with self._attesting:
             found = self._current
-            if found is None or self._clock() >= found.result.valid_until:
+            if found is None or found is used or not self._holds(found):
                 found = self._current = self._attest()
             return found
 
-    def renew(self, used: Attestation) -> Attestation:
-        """Return another result than *used*, which the broker did not take; raises as :meth:`current`."""
-        with self._lock:
-            if self._current is None or self._current is used:
-                self._current = self._attest()
-            return self._current
+    def _holds(self, found: Attestation) -> bool:
+        return self._clock() < found.result.valid_until
 
     def keep_current(self) -> None:
         """Renew in the background from now on, until :meth:`close`."""
@@ -221,19 +224,15 @@ class AttestedAgent:
     # --- renewal ------------------------------------------------------------------------------------------------------
     def _keep(self) -> None:
         while not self._closed.wait(self._pause()):
-            with self._lock:
-                used = self._current
             try:
-                if used is not None:
-                    self.renew(used)
+                self.renew(self._current)
             except RedoubtError as error:
                 self._say(f"the attestation was not renewed: {error}")
-                if self._closed.wait(_RETRY_SECONDS):
-                    return
+                if isinstance(error, AttestationRefused) or self._closed.wait(_RETRY_SECONDS):
+                    return  # a refusal is an answer: to ask on would only fill the owners' records
 
     def _pause(self) -> float:
-        with self._lock:
-            found = self._current
+        found = self._current
         if found is None:
             return _RETRY_SECONDS
         due = found.at + _RENEW_AFTER * (found.result.valid_until - found.at)

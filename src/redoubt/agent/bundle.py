@@ -72,12 +72,13 @@ class Bundle:
         for folder, _, _ in os.walk(self.folder, topdown=False):
             Path(folder).chmod(0o500)
 
-    def give_to(self, uid: int, gid: int) -> None:
-        """Let another user read and run the copy, who then owns it; for agents that run as root."""
+    def let_read(self, gid: int) -> None:
+        """Let a group read and run the copy, which stays the agent's own; for programs that run as another user."""
         for folder, _, files in os.walk(self.folder):
-            os.chown(folder, uid, gid)
-            for file in files:
-                os.chown(Path(folder, file), uid, gid, follow_symlinks=False)
+            for path in (Path(folder), *(Path(folder, it) for it in files)):
+                mode = stat.S_IMODE(path.lstat().st_mode)
+                os.chown(path, -1, gid, follow_symlinks=False)
+                path.chmod(mode | mode >> 3 & 0o050)
 
     def close(self) -> None:
         """Remove the copy. May be called twice."""

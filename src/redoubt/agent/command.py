@@ -207,6 +207,8 @@ def _java(installation: Installation, words: Sequence[str]) -> Command:
             continue
         options.append(check_java_option(word))
         if word in _JAVA_WITH_VALUE and rest:
+            if rest[0].startswith(("@", "-")):  # java reads files of options wherever a word begins so
+                raise ProgramFailed(f"Java's option {word} lacks its value")
             options.append(rest.pop(0))
     else:
         if not rest:

@@ -76,14 +76,14 @@ def execute(
     attested(agent.current().result)
     with ExitStack() as stack:
         keys = BrokerKeySource(agent)
-        folders = stack.enter_context(_folders(ids))
+        folders = stack.enter_context(_folders())
         for name, path in execution.secrets.items():
             create_private_file(folders[SECRETS] / name, keys.resource(path))
-        for file in folders[SECRETS].iterdir():
-            _give(file, ids)
+        user = None
         if ids is not None:
-            program.bundle.give_to(*ids)
-        user = None if ids is None else ids[0]
+            user = ids[0]
+            program.bundle.let_read(ids[1])
+            _give(folders, ids)
         endpoint = stack.enter_context(KeyEndpoint(keys, resources=keys, user=user))
         folders[ENDPOINT] = endpoint.folder
         agent.keep_current()
@@ -98,7 +98,7 @@ def execute(
 
 
 @contextmanager
-def _folders(ids: tuple[int, int] | None) -> Iterator[dict[str, Path]]:
+def _folders() -> Iterator[dict[str, Path]]:
     """Make the program's private folders: secrets and compiled code in memory, scratch where temporary files go."""
     memory = private_memory_folder("redoubt-run-")
     scratch = Path(tempfile.mkdtemp(prefix="redoubt-scratch-"))
@@ -106,14 +106,14 @@ def _folders(ids: tuple[int, int] | None) -> Iterator[dict[str, Path]]:
         found = {SECRETS: memory / "secrets", CACHE: memory / "cache", SCRATCH: scratch}
         for folder in found.values():
             folder.mkdir(mode=0o700, exist_ok=True)
-            _give(folder, ids)
-        _give(memory, ids)
         yield found
     finally:
         for folder in (memory, scratch):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _give(path: Path, ids: tuple[int, int] | None) -> None:
-    if ids is not None:
-        os.chown(path, *ids)
+def _give(folders: Mapping[str, Path], ids: tuple[int, int]) -> None:
+    """Give the folders to another user: what is inside first, since whoever has a folder can put links into it."""
+    secrets = folders[SECRETS]
+    for path in (*secrets.iterdir(), *folders.values(), secrets.parent):
+        os.chown(path, *ids, follow_symlinks=False)

@@ -30,6 +30,7 @@ from redoubt.errors import (
     SecretRefused,
     SessionExpired,
     SessionUnknown,
+    TeeMissing,
     WrapRefused,
 )
 from redoubt.protocol.problem import MEDIA_TYPE, Problem
@@ -47,6 +48,7 @@ _STATUS: Final[Mapping[type[RedoubtError], int]] = MappingProxyType(
         KeyUnknown: 404,
         ResourceMissing: 404,
         RefusalMissing: 404,
+        TeeMissing: 404,
         NotFound: 404,
         ManifestMissing: 409,
         BodyTooLarge: 413,

@@ -33,6 +33,7 @@ from redoubt.keys.keystore import connect, refusal_of
 from redoubt.keys.private import check_private
 from redoubt.limits import (
     STORE_ATTEMPTS,
+    STORE_CONNECT_SECONDS,
     STORE_CONNECTIONS,
     STORE_FIRST_PAUSE_SECONDS,
     STORE_LONGEST_PAUSE_SECONDS,
@@ -101,6 +102,7 @@ class Database:
 
     def _run(self, work: Callable[[Connection], T], *, writes: bool, repeatable: bool) -> T:
         engine = self._writes if writes else self._reads
+        deadline = time.monotonic() + STORE_WAIT_SECONDS
         for attempt in range(STORE_ATTEMPTS):
             committing = False
             try:
@@ -112,7 +114,7 @@ class Database:
             except PoolTimeout as error:
                 raise StorageError(f"the store {self.location} has no connection free") from error
             except DBAPIError as error:
-                last = attempt + 1 == STORE_ATTEMPTS
+                last = attempt + 1 == STORE_ATTEMPTS or time.monotonic() > deadline
                 if last or not _retriable(error, committing=committing, repeatable=repeatable):
                     raise self._refusal(error, unknown=committing and _lost(error)) from error
                 _pause(attempt)
@@ -194,7 +196,9 @@ def _postgres(url: URL) -> Any:
         pool_timeout=STORE_WAIT_SECONDS,
         connect_args={
             "application_name": "redoubt-broker",
-            "connect_timeout": STORE_WAIT_SECONDS,
+            "connect_timeout": STORE_CONNECT_SECONDS,
+            # A server that went away without a word is noticed by this, not by TCP's quarter of an hour.
+            "tcp_user_timeout": STORE_CONNECT_SECONDS * 1000,
             "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
         },
     )

@@ -52,9 +52,9 @@ def parse_location(text: str) -> StoreLocation:
     Raises:
         UsageError: it is another kind of URL, holds a password, or would connect over a network without verified TLS.
     """
+    if not text or "\0" in text:
+        raise UsageError("the place of the store is empty, or no text that can name one")
     if "://" not in text:
-        if not text:
-            raise UsageError("the place of the store is empty")
         return SqliteLocation(Path(text))
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
@@ -80,6 +80,8 @@ def _checked(url: URL) -> URL:
     if not all(isinstance(value, str) for value in query.values()):
         raise UsageError("the store's URL gives a parameter twice")
     host = str(query.get("host", url.host or ""))
+    if "," in host:
+        raise UsageError("the store's URL names several hosts; libpq would judge TLS for each of them alike")
     local = host in _LOCAL_HOSTS or host.startswith("/")
     if local and "service" not in query:
         return url.set(drivername="postgresql+psycopg")

@@ -58,6 +58,7 @@ SCHEMAS: Final[Mapping[str, JSON]] = {
         audit_head={"type": "string", "description": "Compact JWS."},
         rcar=_list(_TEXT),
         tees=_list(_TEXT),
+        attested={"type": "boolean"},
     ),
     "Bytes": {"type": "string", "format": "binary"},
     "Challenge": _object(nonce=_BASE64, extra__params={}),
@@ -70,6 +71,8 @@ SCHEMAS: Final[Mapping[str, JSON]] = {
         payloadType={"const": "application/vnd.redoubt.manifest+json"},
         signatures=_list(_object(keyid=_TEXT, sig=_BASE64)),
     ),
+    "EvidenceAnswer": _object(tee=_TEXT, primary_evidence={"type": "object"}),
+    "EvidenceRequest": _object(nonce=_BASE64),
     "Head": _object(head=_or_null(_ref("RegisteredHead"))),
     "Jwe": _object(
         protected=_BASE64URL, encrypted_key=_BASE64URL, iv=_BASE64URL, ciphertext=_BASE64URL, tag=_BASE64URL

@@ -20,6 +20,9 @@ from redoubt.broker.server import RunningBroker
 from redoubt.broker.store import SqlStore
 from redoubt.broker.verifiers import Collateral, production_verifiers
 from redoubt.errors import BrokerConfigInvalid, BrokerRootKey, DevelopmentInstalled
+from redoubt.evidence.claims import Tee
+from redoubt.evidence.collect.attester import Attester
+from redoubt.evidence.collect.machine import attesters, consider
 from redoubt.keys.private import read_private_file
 from redoubt.keys.rootkey import PassphraseSource
 from redoubt.keys.workspace import Workspace
@@ -58,11 +61,18 @@ def open_broker(config: BrokerConfig, *, workspace: Workspace | None) -> tuple[R
             settings=Settings(name=config.name, bootstrap_owners=config.bootstrap_owners),
             verifiers=verifiers,
             limiter=RateLimiter(per_second=config.requests_per_second, burst=config.burst),
+            attester=own_tee(),
         )
     except BaseException:
         store.close()
         raise
     return running, store
+
+
+def own_tee() -> Attester | None:
+    """Return the interface of the TEE that this process runs in, if any. A TPM alone is none: it isolates nothing."""
+    found = consider([it for it in attesters() if Tee.TPM not in it.tees])
+    return next((it.attester for it in found if it.finding.present), None)
 
 
 def read_collateral(setting: CollateralSetting) -> Collateral:

@@ -25,6 +25,7 @@ from redoubt.broker.verifiers import Verifier
 from redoubt.broker.web import make_app
 from redoubt.errors import BrokerConfigInvalid, BrokerError
 from redoubt.evidence.claims import Tee
+from redoubt.evidence.collect.attester import Attester
 from redoubt.limits import BROKER_SHUTDOWN_SECONDS, BROKER_START_SECONDS
 from redoubt.trust.refusal import Refusal
 
@@ -53,6 +54,7 @@ class RunningBroker:
         verifiers: Mapping[Tee, Verifier],
         limiter: RateLimiter | None = None,
         on_refusal: Callable[[Refusal], None] = lambda refusal: None,
+        attester: Attester | None = None,
     ) -> None:
         """Bind the address and start serving.
 
@@ -70,7 +72,7 @@ class RunningBroker:
         )
         history = self.core.policy.all()
         self.metrics.manifest(history[-1].manifest.version if history else 0)
-        service = Service(core=self.core, verifiers=verifiers, metrics=self.metrics)
+        service = Service(core=self.core, verifiers=verifiers, metrics=self.metrics, attester=attester)
         app = make_app(make_routes(service), metrics=self.metrics, limiter=limiter or RateLimiter())
         self._socket = _bind(address)
         self.port: int = self._socket.getsockname()[1]

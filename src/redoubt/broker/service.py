@@ -29,11 +29,15 @@ from redoubt.errors import (
     OwnerUnauthenticated,
     RefusalMissing,
     SessionUnknown,
+    TeeMissing,
 )
 from redoubt.evidence.claims import JSON, Tee
+from redoubt.evidence.collect.attester import Attester
 from redoubt.limits import CHALLENGE_SECONDS, LARGEST_INTEGER, MAX_AUDIT_PAGE, MAX_RESOURCE_BYTES
 from redoubt.protocol import rcar
+from redoubt.protocol.broker_evidence import EvidenceAnswer, EvidenceRequest, broker_report_data
 from redoubt.protocol.broker_facts import BrokerFacts, ManifestFacts
+from redoubt.protocol.evidence_body import encode_body
 from redoubt.protocol.key_api import AdvanceRequest, encode_head, parse_data_key, parse_unwrap
 from redoubt.protocol.messages import write_object
 from redoubt.protocol.owner_token import OwnerRequest
@@ -51,6 +55,8 @@ class Service:
     core: Core
     verifiers: Mapping[Tee, Verifier]
     metrics: Metrics
+    #: The TEE that the broker itself runs in, if it does.
+    attester: Attester | None = None
 
     # --- RCAR ---------------------------------------------------------------------------------------------------------
     def auth(self, call: Call) -> Reply:
@@ -170,8 +176,17 @@ class Service:
             manifest=ManifestFacts.of(history[-1]) if history else None,
             audit_head=sign_head(end, key=self.core.store.signing_key, at=now).decode(),
             tees=tuple(sorted(it.value for it in self.verifiers)),
+            attested=self.attester is not None,
         )
         return Reply(body=facts.encode())
+
+    def evidence(self, call: Call) -> Reply:
+        """Give evidence of the broker itself, over the caller's nonce and the broker's key."""
+        request = EvidenceRequest.parse(call.body)
+        if self.attester is None:
+            raise TeeMissing("this broker does not run in a TEE")
+        collected = self.attester.collect(broker_report_data(broker_id=self.core.id, nonce=request.nonce))
+        return Reply(body=EvidenceAnswer(collected.tee, encode_body(collected)).encode())
 
     def key_set(self, call: Call) -> Reply:
         """Tell the broker's public keys."""

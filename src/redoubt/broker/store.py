@@ -90,8 +90,12 @@ class SqlStore:
             StorageError: the database does not answer.
         """
         database = Database(location)
-        header = database.reading(read_header)
-        return cls(database, header, header.unlock(source))
+        try:
+            header = database.reading(read_header)
+            return cls(database, header, header.unlock(source))
+        except BaseException:
+            database.close()
+            raise
 
     def check(self) -> None:
         """Check that the store answers; raises StorageError."""

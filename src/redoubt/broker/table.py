@@ -10,7 +10,7 @@ from redoubt.broker.routes import Access, Route
 from redoubt.broker.service import AUDIT_TYPE, Service
 from redoubt.evidence.claims import JSON
 from redoubt.limits import MAX_AUDIT_PAGE, MAX_ENVELOPE_BYTES, MAX_KEY_API_BYTES, MAX_RCAR_BYTES, MAX_RESOURCE_BYTES
-from redoubt.protocol import key_api, owner_api, rcar
+from redoubt.protocol import broker_evidence, key_api, owner_api, rcar
 
 _RESOURCE: Final = f"{rcar.PATH}/resource/{{repository}}/{{type}}/{{tag}}"
 #: Call of the provider's contract → summary, schema of the request, schema of the answer.
@@ -235,6 +235,17 @@ def _public(service: Service) -> tuple[Route, ...]:
                 media_type="application/jwk-set+json" if name == "jwks" else "application/json",
             )
             for path, name, handle, summary, answer in found
+        ),
+        Route(
+            method="POST",
+            path=broker_evidence.PATH,
+            name="evidence",
+            handle=service.evidence,
+            summary="Evidence of the broker itself, where it runs in a TEE.",
+            access=Access.PUBLIC,
+            limit=MAX_RCAR_BYTES,
+            request="EvidenceRequest",
+            answer="EvidenceAnswer",
         ),
         Route(
             method="GET",

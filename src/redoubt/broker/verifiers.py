@@ -6,7 +6,7 @@ verified only by whoever hands over a table that has a verifier for it, which is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -17,9 +17,7 @@ from redoubt.evidence.claims import Tee, Verified
 from redoubt.evidence.kinds import Kind
 from redoubt.evidence.verify import Request, verify_request
 from redoubt.protocol.evidence_body import EvidenceBody
-
-#: (evidence, the report data that it must be over, the time) → what it proves; raises EvidenceError or TokenError.
-Verifier = Callable[[EvidenceBody, bytes, datetime], Verified]
+from redoubt.protocol.evidence_body import Verifier as Verifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

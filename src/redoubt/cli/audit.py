@@ -20,7 +20,7 @@ from redoubt.cli.broker_root import (
 from redoubt.cli.files import read_file, write_file
 from redoubt.cli.output import counted
 from redoubt.cli.session import Session, command, group
-from redoubt.errors import AuditTruncated, NotFound, StorageError, UsageError
+from redoubt.errors import AlreadyExists, AuditTruncated, NotFound, StorageError, UsageError
 from redoubt.limits import MAX_AUDIT_LINE_BYTES, MAX_KEY_SET_BYTES, MAX_TOKEN_BYTES
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def export(
     from redoubt.broker.store import SqlStore
     from redoubt.trust.audit_head import sign_head
 
+    if head.exists():
+        raise AlreadyExists(f"{head} exists")
     source = root_source(session, file=root_key_file, passphrase=root_passphrase, key=root_key)
     opened = SqlStore.open(location_of(store), source=source)
     try:

@@ -24,11 +24,12 @@ from redoubt.errors import (
     UsageError,
     WorkspaceMissing,
 )
-from redoubt.limits import MAX_AUDIT_PAGE, MAX_CERTIFICATE_BYTES, MAX_ENVELOPE_BYTES
+from redoubt.limits import MAX_AUDIT_PAGE, MAX_CERTIFICATE_BYTES, MAX_ENVELOPE_BYTES, RCAR_NONCE_BYTES
 
 if TYPE_CHECKING:
     from redoubt.agent.https import BrokerConnection
     from redoubt.broker.memory import Remembered
+    from redoubt.evidence.claims import Verified
     from redoubt.evidence.key_set import KeySet
     from redoubt.protocol.broker_facts import BrokerFacts
     from redoubt.trust.audit_chain import AuditEntry
@@ -53,11 +54,20 @@ def verify(
         Path | None,
         typer.Option("--key", metavar="FILE", help="An owner's key: shows what was logged since the last contact."),
     ] = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option("--expect", metavar="CLAIM=VALUE", help="What the broker's own evidence must prove; repeatable."),
+    ] = None,
+    pccs: Annotated[
+        str | None, typer.Option("--pccs", metavar="URL", help="Where Intel's collateral for that evidence is.")
+    ] = None,
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Take a development broker for one, instead of refusing it.")
     ] = False,
 ) -> None:
-    """Verify a running broker: its TLS chain, its key, its signed audit head, and the manifest in force.
+    """Verify a running broker: TLS chain, key, signed audit head, the manifest in force, and its own evidence.
+
+    A broker that runs in a TEE gives evidence of itself; with --expect a broker without it is refused.
 
     The head is remembered in the workspace, if there is one: a store that was rolled back is noticed at the next
     contact. Without --manifest or --digest the workspace's own manifest is expected. Exit status 3: something is not
@@ -80,6 +90,7 @@ def verify(
         raise ManifestUnexpected(f"the manifest in force at {address} is {there}; expected is {expected}")
     now = datetime.now(UTC)
     head = verify_head(facts.audit_head.encode(), keys=_keys(facts), now=now)
+    proved = _own_evidence(broker, facts, expect or [], pccs, now)
     freshness = _compare(session, address, broker, facts, head, key)
     result: dict[str, Json] = {
         "broker": facts.id,
@@ -90,8 +101,11 @@ def verify(
         else {"version": facts.manifest.version, "digest": facts.manifest.digest, "expected": expected is not None},
         "audit": {"rows": head.end.number, "digest": head.end.digest, "since_last_contact": freshness},
         "tees": list(facts.tees),
+        "evidence": None if proved is None else {"tee": proved.tee.value, "digest": proved.evidence_digest},
     }
-    session.output.result(result, text=_text(address, facts, head, expected=expected, freshness=freshness))
+    session.output.result(
+        result, text=_text(address, facts, head, expected=expected, freshness=freshness, proved=proved)
+    )
 
 
 def _facts(broker: BrokerConnection) -> BrokerFacts:
@@ -105,6 +119,38 @@ def _facts(broker: BrokerConnection) -> BrokerFacts:
     if [it.kid for it in published] != [facts.id] or key_id(facts.public_key) != facts.id:
         raise BrokerUntrusted("the keys that the broker publishes are not the one that its id names")
     return facts
+
+
+def _own_evidence(
+    broker: BrokerConnection, facts: BrokerFacts, expect: list[str], pccs: str | None, now: datetime
+) -> Verified | None:
+    """Return what the broker's own evidence proves, or None if it has none and none is expected; BrokerUntrusted."""
+    import os
+    import tempfile
+
+    from redoubt.broker.collateral import IntelCollateral, fetch_from
+    from redoubt.broker.verifiers import Collateral, production_verifiers
+    from redoubt.protocol.broker_evidence import PATH, EvidenceAnswer, EvidenceRequest, verify_broker
+
+    wanted = dict(it.partition("=")[::2] for it in expect)
+    if "" in wanted or any("=" not in it for it in expect):
+        raise UsageError("--expect takes CLAIM=VALUE")
+    if not facts.attested:
+        if wanted:
+            raise BrokerUntrusted("the broker does not run in a TEE, and evidence of it is expected")
+        return None
+    request = EvidenceRequest(os.urandom(RCAR_NONCE_BYTES))
+    answer = EvidenceAnswer.parse(broker.call("POST", PATH, body=request.encode(), repeatable=True).body)
+    with tempfile.TemporaryDirectory(prefix="redoubt-collateral-") as folder:
+        intel = None if pccs is None else IntelCollateral(Path(folder), fetch=fetch_from(pccs))
+        return verify_broker(
+            answer,
+            broker_id=facts.id,
+            nonce=request.nonce,
+            expected=wanted,
+            verifiers=production_verifiers(Collateral(intel=intel)),
+            now=now,
+        )
 
 
 def _expected(session: Session, file: Path | None) -> str | None:
@@ -200,7 +246,15 @@ def _keys(facts: BrokerFacts) -> KeySet:
     return KeySet((IssuerKey(facts.public_key, kid=facts.id),))
 
 
-def _text(url: str, facts: BrokerFacts, head: AuditHead, *, expected: str | None, freshness: str) -> str:
+def _text(
+    url: str,
+    facts: BrokerFacts,
+    head: AuditHead,
+    *,
+    expected: str | None,
+    freshness: str,
+    proved: Verified | None,
+) -> str:
     lines = [f"{url} is the broker {facts.id} ({facts.name})"]
     if facts.simulated:
         lines.append("DEVELOPMENT BROKER: its results are of simulated evidence and prove nothing")
@@ -210,4 +264,8 @@ def _text(url: str, facts: BrokerFacts, head: AuditHead, *, expected: str | None
         agreed = "the expected one" if expected is not None else "NOT COMPARED: pass --manifest or --digest"
         lines.append(f"manifest: version {facts.manifest.version}, {facts.manifest.digest}, {agreed}")
     lines.append(f"audit log: {head.end.number} rows, {head.end.digest}; {freshness}")
+    if proved is None:
+        lines.append("its own evidence: none; it says that it does not run in a TEE")
+    else:
+        lines.append(f"its own evidence: {proved.tee}, {proved.evidence_digest}")
     return "\n".join(lines)

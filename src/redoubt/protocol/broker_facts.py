@@ -25,7 +25,20 @@ from redoubt.trust.signing import SignedManifest
 API: Final = "redoubt-broker"
 API_VERSION: Final = 1
 _MEMBERS: Final = frozenset(
-    {"api", "version", "id", "name", "software", "simulated", "keys", "manifest", "audit_head", "rcar", "tees"}
+    {
+        "api",
+        "version",
+        "id",
+        "name",
+        "software",
+        "simulated",
+        "keys",
+        "manifest",
+        "audit_head",
+        "rcar",
+        "tees",
+        "attested",
+    }
 )
 
 
@@ -56,6 +69,8 @@ class BrokerFacts:
     #: A signed head of the audit log (:mod:`redoubt.trust.audit_head`).
     audit_head: str
     tees: tuple[str, ...]
+    #: Whether it gives evidence of its own (:mod:`redoubt.protocol.broker_evidence`).
+    attested: bool
 
     def encode(self) -> bytes:
         """Return the answer's body."""
@@ -75,6 +90,7 @@ class BrokerFacts:
                 "audit_head": self.audit_head,
                 "rcar": [VERSION],
                 "tees": list(self.tees),
+                "attested": self.attested,
             }
         )
 
@@ -88,8 +104,8 @@ class BrokerFacts:
         public_key = _public_key(object_member(found, "keys", what=what))
         if found["id"] != key_id(public_key):
             raise BrokerMessage("the broker's id is not the one of its key")
-        tees, simulated = found["tees"], found["simulated"]
-        if not isinstance(tees, list) or not isinstance(simulated, bool):
+        tees, simulated, attested = found["tees"], found["simulated"], found["attested"]
+        if not isinstance(tees, list) or not isinstance(simulated, bool) or not isinstance(attested, bool):
             raise BrokerMessage(f"{what} have a malformed member")
         return cls(
             id=key_id(public_key),
@@ -100,6 +116,7 @@ class BrokerFacts:
             manifest=_manifest(found["manifest"]),
             audit_head=text_member(found, "audit_head", what=what),
             tees=tuple(map(str, tees)),
+            attested=attested,
         )
 
     @staticmethod

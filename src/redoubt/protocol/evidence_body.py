@@ -9,11 +9,12 @@ Decides nothing about truth: bodies come from strangers, and the verifiers judge
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from redoubt.errors import BrokerMessage
-from redoubt.evidence.claims import JSON, Tee
+from redoubt.evidence.claims import JSON, Tee, Verified
 from redoubt.evidence.collect.attester import Collected
 from redoubt.evidence.strict_json import from_base64, parse_object
 from redoubt.limits import MAX_EVENT_LOG_BYTES, MAX_EVIDENCE_JSON_BYTES, MAX_QUOTE_BYTES, MAX_TOKEN_BYTES
@@ -31,6 +32,10 @@ class EvidenceBody:
     certificates: tuple[bytes, ...] = ()
     #: TDX: the CCEL table.
     event_log: bytes | None = None
+
+
+#: (evidence, the report data that it must be over, the time) → what it proves; raises EvidenceError or TokenError.
+Verifier = Callable[[EvidenceBody, bytes, datetime], Verified]
 
 
 def encode_body(collected: Collected, *, event_log: bytes | None = None) -> JSON:
