@@ -128,7 +128,6 @@ def _own_evidence(
     import os
     import tempfile
 
-    from redoubt.agent.https import Refused
     from redoubt.broker.collateral import IntelCollateral, fetch_from
     from redoubt.broker.verifiers import Collateral, production_verifiers
     from redoubt.protocol.broker_evidence import PATH, EvidenceAnswer, EvidenceRequest, verify_broker
@@ -141,10 +140,7 @@ def _own_evidence(
             raise BrokerUntrusted("the broker does not run in a TEE, and evidence of it is expected")
         return None
     request = EvidenceRequest(os.urandom(RCAR_NONCE_BYTES))
-    try:
-        answer = EvidenceAnswer.parse(broker.call("POST", PATH, body=request.encode(), repeatable=True).body)
-    except Refused as refused:
-        raise refused.error from None
+    answer = EvidenceAnswer.parse(broker.call("POST", PATH, body=request.encode(), repeatable=True).body)
     with tempfile.TemporaryDirectory(prefix="redoubt-collateral-") as folder:
         intel = None if pccs is None else IntelCollateral(Path(folder), fetch=fetch_from(pccs))
         return verify_broker(
