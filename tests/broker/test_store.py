@@ -1,36 +1,69 @@
-"""The broker's store on SQLite and on PostgreSQL: both contracts."""
+"""The broker's store on SQLite and on PostgreSQL: both contracts.
+
+On PostgreSQL the tests share one store, emptied before each: making tables for each would take most of their time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Connection, delete, update
+from tests.broker.postgres import Server
 from tests.broker.store_contract import StoreContract, Stores
 from tests.keys.provider_contract import ProviderContract
 
-from redoubt.broker.location import PostgresLocation, SqliteLocation, StoreLocation
+from redoubt.broker.database import Database
+from redoubt.broker.location import PostgresLocation, SqliteLocation
 from redoubt.broker.root import FileRoot
+from redoubt.broker.schema import AUDIT_HEAD, METADATA, SECRETS, STORE
 from redoubt.broker.store import SqlStore
 from redoubt.keys.provider import Provider
+from redoubt.keys.rootkey import create_root_key_file
+from redoubt.trust.audit_chain import START
 
 
-def opened_twice(location: StoreLocation, source: FileRoot) -> Iterator[Stores]:
-    stores = SqlStore.create(location, source=source), SqlStore.open(location, source=source)
-    yield stores
-    for store in stores:
-        store.close()
+class SharedStore:
+    """Two stores open on one database."""
+
+    def __init__(self, location: PostgresLocation, source: FileRoot) -> None:
+        self.stores = SqlStore.create(location, source=source), SqlStore.open(location, source=source)
+        self._database = Database(location)
+
+    def emptied(self) -> tuple[SqlStore, SqlStore]:
+        def work(connection: Connection) -> None:
+            for table in reversed(METADATA.sorted_tables):
+                if table not in (STORE, SECRETS, AUDIT_HEAD):
+                    connection.execute(delete(table))
+            connection.execute(update(AUDIT_HEAD).values(number=START.number, digest=START.digest))
+
+        self._database.writing(work)
+        return self.stores
+
+    def close(self) -> None:
+        for it in (*self.stores, self._database):
+            it.close()
+
+
+@pytest.fixture(scope="module")
+def on_postgres(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStore]:
+    key = tmp_path_factory.mktemp("root") / "key"
+    create_root_key_file(key)
+    shared = SharedStore(server.location(server.new_database("shared")), FileRoot(key))
+    yield shared
+    shared.close()
 
 
 class TestSqliteStore(StoreContract):
     @pytest.fixture
-    def stores(self, sqlite_location: SqliteLocation, source: FileRoot) -> Iterator[Stores]:
-        yield from opened_twice(sqlite_location, source)
+    def stores(self, sqlite_location: SqliteLocation, source: FileRoot) -> Stores:
+        return SqlStore.create(sqlite_location, source=source), SqlStore.open(sqlite_location, source=source)
 
 
 class TestPostgresStore(StoreContract):
     @pytest.fixture
-    def stores(self, postgres_location: PostgresLocation, source: FileRoot) -> Iterator[Stores]:
-        yield from opened_twice(postgres_location, source)
+    def stores(self, on_postgres: SharedStore) -> Stores:
+        return on_postgres.emptied()
 
 
 class TestSqliteProvider(ProviderContract):
@@ -41,7 +74,5 @@ class TestSqliteProvider(ProviderContract):
 
 class TestPostgresProvider(ProviderContract):
     @pytest.fixture
-    def provider(self, postgres_location: PostgresLocation, source: FileRoot) -> Iterator[Provider]:
-        store = SqlStore.create(postgres_location, source=source)
-        yield store.provider
-        store.close()
+    def provider(self, on_postgres: SharedStore) -> Provider:
+        return on_postgres.emptied()[0].provider
