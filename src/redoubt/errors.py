@@ -32,6 +32,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
+from uuid import UUID
 
 
 class RedoubtWarning(UserWarning):
@@ -1011,12 +1012,26 @@ class EarPolicy(EarError):
 
 # --- broker ----------------------------------------------------------------------------------------------------------
 class BrokerError(RedoubtError):
-    """The broker, or what a peer of it sent, failed."""
+    """The broker, or what a peer of it sent, failed.
+
+    ``refusal`` is the id under which the broker keeps the reasons for the owners, where it keeps any.
+    """
 
     code = "broker.failed"
     exit_status = ExitStatus.REFUSED
     cause = "The broker refused or could not do what it was asked."
     next_step = "Look at the broker's log and audit log."
+
+    def __init__(self, what: str, *, hint: str | None = None, refusal: UUID | None = None) -> None:
+        super().__init__(what, hint=hint)
+        self.refusal = refusal
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_broker_error, (type(self), self.what, self.hint, self.refusal))
+
+
+def _rebuild_broker_error(cls: type[BrokerError], what: str, hint: str | None, refusal: UUID | None) -> BrokerError:
+    return cls(what, hint=hint, refusal=refusal)
 
 
 class BrokerUnreachable(BrokerError):
@@ -1042,6 +1057,22 @@ class BrokerMessage(BrokerError):
     code = "broker.message"
     cause = "It is too large, not JSON, or has unknown, missing or malformed members (`docs/protocol.md`)."
     next_step = "Update the side that sent it; the text says what is wrong."
+
+
+class BodyTooLarge(BrokerMessage):
+    """A request's body is larger than its bound."""
+
+    code = "broker.too_large"
+    cause = "Bodies have a bound for each path, which is enforced while they are read."
+    next_step = "Send fewer records at once; resources have at most a megabyte."
+
+
+class TeeUnsupported(BrokerError):
+    """The broker verifies no evidence of this kind."""
+
+    code = "broker.tee"
+    cause = "It is none that this version knows, or it is `sample` or simulated evidence, which prove nothing."
+    next_step = "Attest on a TEE that docs/protocol.md lists; for development use `redoubt broker dev`."
 
 
 class ProtocolVersion(BrokerError):
@@ -1090,6 +1121,14 @@ class GrantRefused(BrokerError):
     code = "broker.not_granted"
     cause = "The manifest grants the attested program, on this TEE, no such action on this dataset."
     next_step = "Ask the dataset's owners; `redoubt explain ID` shows them what was asked."
+
+
+class TicketRefused(BrokerError):
+    """The ticket does not allow this dataset's head to be moved."""
+
+    code = "broker.ticket"
+    cause = "It is forged or expired, or was given for another dataset or to the holder of another key."
+    next_step = "Ask for a data key of the dataset; its answer holds a new ticket."
 
 
 class OwnerUnauthenticated(BrokerError):
@@ -1141,6 +1180,99 @@ class AuditBroken(BrokerError):
     next_step = "Take the store out of service and compare it with your backups and exports."
 
 
+class AuditRowChanged(AuditBroken):
+    """A row of the audit log is not what was written."""
+
+    code = "broker.audit_changed"
+    cause = "Its content does not have the digest that it was chained with."
+    next_step = "Take the store out of service and compare the row with your backups and exports."
+
+
+class AuditRowMissing(AuditBroken):
+    """A row is missing from the audit log."""
+
+    code = "broker.audit_missing"
+    cause = "Rows are numbered without a gap; one was removed, or the export does not begin with the first."
+    next_step = "Compare the log with your backups and exports; export it whole."
+
+
+class AuditRowMisplaced(AuditBroken):
+    """A row of the audit log stands in another's place."""
+
+    code = "broker.audit_misplaced"
+    cause = "Rows were swapped or repeated."
+    next_step = "Compare the log with your backups and exports."
+
+
+class AuditTruncated(AuditBroken):
+    """The audit log ends before a head that its broker signed."""
+
+    code = "broker.audit_truncated"
+    cause = "The newest rows were removed, or the export is older than the signed head."
+    next_step = "Export the log again; if it still ends early, the store was rolled back or cut."
+
+
+class AuditForked(AuditBroken):
+    """The audit log is another one than that whose head was signed."""
+
+    code = "broker.audit_forked"
+    cause = "It was rewritten with new digests, or it belongs to another store or an earlier state of this one."
+    next_step = "Keep both, and compare them from the first row that differs."
+
+
+class StoreMissing(BrokerError):
+    """There is no broker's store where one was expected."""
+
+    code = "broker.store_missing"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The path or database is another one than the store was made in, or the store was never made."
+    next_step = "Check the location; make a store with `redoubt broker init` or `redoubt broker restore`."
+
+
+class StoreExists(BrokerError):
+    """A store would be made where one is already."""
+
+    code = "broker.store_exists"
+    exit_status = ExitStatus.CONFLICT
+    cause = "A second store in the same place would replace keys that existing data needs."
+    next_step = "Use the store as it is, or name another place."
+
+
+class StoreFormat(BrokerError):
+    """The store or the backup is of a format that this version does not know."""
+
+    code = "broker.store_format"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "A newer version of Redoubt wrote it."
+    next_step = "Update Redoubt."
+
+
+class StoreDamaged(BrokerError):
+    """The broker's store holds what no broker writes."""
+
+    code = "broker.store_damaged"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The database was edited, rows were copied or swapped, or the disk fails."
+    next_step = "Take the broker out of service and restore the store from a backup."
+
+
+class BackupInvalid(BrokerError):
+    """The file is not an authentic backup of a store under this root key."""
+
+    code = "broker.backup_invalid"
+    cause = "It was changed or cut short, is no backup, or belongs to another root key."
+    next_step = "Use another copy of the backup, or the root key or shares that belong to it."
+
+
+class ShareInvalid(BrokerError):
+    """A share of a root key, or the set of them, is not good."""
+
+    code = "broker.share_invalid"
+    exit_status = ExitStatus.KEY
+    cause = "A share was mistyped, changed, given twice, belongs to another set, or there are too few of them."
+    next_step = "Check the shares against the originals; the text says which one is wrong, or how many are missing."
+
+
 class ResourceMissing(BrokerError):
     """There is no such resource."""
 
@@ -1174,6 +1306,15 @@ class SecretRefused(BrokerError):
     code = "broker.secret"
     cause = "The JWE was changed, is for another key, or uses an algorithm that is not served (RSA1_5 never is)."
     next_step = "Fetch it again with a key of an allowed kind."
+
+
+class BrokerConfigInvalid(BrokerError):
+    """The broker's configuration cannot be used."""
+
+    code = "broker.config"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The file is missing or not TOML, or has unknown, missing or malformed settings."
+    next_step = "Correct what the text names, or make a new one with `redoubt broker init DIR`."
 
 
 class DevelopmentInstalled(BrokerError):

@@ -129,13 +129,55 @@ MAX_REFUSAL_BYTES: Final = 1024 * 1024
 MAX_RCAR_BYTES: Final = 1024 * 1024
 RCAR_NONCE_BYTES: Final = 32
 MAX_INIT_DATA_BYTES: Final = 128 * 1024
-MAX_RESOURCE_BYTES: Final = 1024 * 1024
 #: A resource of the largest size, encrypted and in base64url.
 MAX_JWE_BYTES: Final = 2 * 1024 * 1024
 #: What the broker's key API takes and gives in clear: the largest batch of wrapped keys is what decides it.
 MAX_KEY_API_BYTES: Final = 4 * 1024 * 1024
 MAX_TICKET_CHARACTERS: Final = 1024
+#: From the challenge to its answer, and how long the result of a session is kept for its cookie.
+CHALLENGE_SECONDS: Final = 300
+#: A job may write for so long before it commits.
+TICKET_SECONDS: Final = 7 * 24 * 3600
+#: An owner signs each request for itself; more than this is a clock that is wrong, or a token that is kept.
+MAX_OWNER_TOKEN_SECONDS: Final = 300
+MAX_OWNER_TOKEN_BYTES: Final = 4096
+MAX_REQUEST_PATH: Final = 1024
+#: Method, path and headers; a token of an owner or an attester has a few kilobytes.
+MAX_BROKER_HEAD_BYTES: Final = 64 * 1024
+#: From a connection, or the first byte of a further request, to the end of the head.
+BROKER_HEAD_SECONDS: Final = 10.0
+#: Time to send a whole body. A peer that dawdles holds a place among the connections.
+BROKER_BODY_SECONDS: Final = 20.0
+MAX_BROKER_CONNECTIONS: Final = 1024
+BROKER_START_SECONDS: Final = 10.0
+#: What runs when a broker is told to stop has so long to end.
+BROKER_SHUTDOWN_SECONDS: Final = 5.0
+#: Requests a second from one address, and how many at once; a refused one counts as several.
+PEER_REQUESTS_PER_SECOND: Final = 200.0
+PEER_BURST: Final = 1000.0
+REFUSED_REQUEST_COST: Final = 10.0
+MAX_RATE_LIMITED_PEERS: Final = 4096
+MAX_COLLATERAL_PLATFORMS: Final = 256
 MAX_PROBLEM_BYTES: Final = 64 * 1024
+
+# --- the broker's store ---------------------------------------------------------------------------------------------
+#: Lost races and connections are tried again this often, with a pause that doubles up to the second number: the time
+#: in which a database restarts.
+STORE_ATTEMPTS: Final = 10
+STORE_FIRST_PAUSE_SECONDS: Final = 0.02
+STORE_LONGEST_PAUSE_SECONDS: Final = 1.5
+#: Of one broker to its database, and how long one request waits for one of them.
+STORE_CONNECTIONS: Final = 16
+STORE_WAIT_SECONDS: Final = 30
+#: A session that ended is known as expired for so long; then it is unknown.
+EXPIRED_SESSION_SECONDS: Final = 3600
+MAX_RESOURCE_BYTES: Final = 1024 * 1024
+MAX_KEPT_REFUSALS: Final = 10_000
+MAX_AUDIT_PAGE: Final = 1000
+#: An event names an evidence digest, a decision and what it is about.
+MAX_AUDIT_EVENT_BYTES: Final = 64 * 1024
+#: A row of an export: the event with its number, time and digests.
+MAX_AUDIT_LINE_BYTES: Final = MAX_AUDIT_EVENT_BYTES + 1024
 
 # --- collection of evidence -----------------------------------------------------------------------------------------
 #: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.

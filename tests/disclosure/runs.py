@@ -22,11 +22,12 @@ from tests.disclosure.capture import Loopback, tcp_streams, unavailable
 from tests.disclosure.markers import Hit, Marker, Searcher, names
 from tests.disclosure.watch import Watch
 
-from redoubt.keys import rows
+from redoubt.keys.books import load_versions
 from redoubt.keys.keystore import Keystore
 from redoubt.keys.local import LocalProvider
 from redoubt.keys.registry import KEYSTORE_FILE, ROOT_KEY_FILE
 from redoubt.keys.rootkey import read_root_key_file
+from redoubt.keys.rows import SqliteBooks
 from redoubt.keys.types import DataKey, WrappedKey
 from redoubt.keys.workspace import DEFAULT_KEY, Workspace
 from redoubt.limits import PREAMBLE_BYTES
@@ -273,7 +274,7 @@ def _workspace_keys(workspace: Workspace) -> Iterator[Marker]:
     provider = workspace.provider_for(DEFAULT_KEY)
     assert isinstance(provider, LocalProvider)
     with keystore.reading() as db:
-        [row] = rows.load_versions(db, DEFAULT_KEY)
+        [row] = load_versions(SqliteBooks(db), DEFAULT_KEY)
     assert row.wrapped is not None
     # The provider gives no primary key away, so its own method is borrowed.
     yield Marker("primary key", provider._primary(row))

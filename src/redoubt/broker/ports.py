@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from redoubt.evidence.claims import JSON
 from redoubt.keys.provider import Provider
 from redoubt.protocol.key_api import RegisteredHead as RegisteredHead  # part of the contract, and of messages
+from redoubt.trust.audit_chain import AuditEntry as AuditEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,17 +29,6 @@ class AttestSession:
     nonce: bytes
     tee: str
     expires: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
-    """One row of the audit log. ``digest`` covers the row and the digest of the one before it."""
-
-    number: int
-    at: datetime
-    event: Mapping[str, JSON]
-    previous: str
-    digest: str
 
 
 class SessionStore(Protocol):
@@ -52,6 +42,12 @@ class SessionStore(Protocol):
 
     def settle(self, session_id: UUID, token: bytes) -> None:
         """Keep the attestation result of a claimed session."""
+
+    def use_once(self, token_id: UUID, *, expires: datetime) -> None:
+        """Remember the id of a token that is good for one request; raises NonceReplayed the second time.
+
+        It may be forgotten once *expires* is past: whoever checks the token refuses it then.
+        """
 
     def token(self, session_id: UUID, *, now: datetime) -> bytes:
         """Return the result; raises SessionUnknown or SessionExpired, also if there is none yet."""

@@ -105,6 +105,11 @@ def verify_token(token: bytes, *, issuers: tuple[Issuer, ...], policy: TokenPoli
     return VerifiedToken(name if isinstance(name, str) else None, claims, b".".join(parts[:2]), valid_until)
 
 
+def type_of(token: VerifiedToken) -> JSON:
+    """Return the ``typ`` of a verified token's header, whatever it is."""
+    return _object(_decoded(token.signed.partition(b".")[0], "the token"), "the token").get("typ")
+
+
 def _decoded(part: bytes, what: str) -> bytes:
     # RFC 7515, 2: without padding. A second spelling of the same token would slip past lists of seen tokens.
     text = part.decode("ascii", errors="replace")

@@ -24,10 +24,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 from urllib.parse import quote
 
 from redoubt.errors import KeystoreDamaged, RedoubtError, StorageError, WorkspaceError
+from redoubt.keys.books import RowReader
 from redoubt.keys.private import check_private, create_private_file
 from redoubt.keys.rootkey import Argon2Parameters, RootKey
 
@@ -35,8 +36,7 @@ KEYSTORE_FORMAT: Final = 1
 KEYSTORE_ID_BYTES: Final = 16
 #: How long one process waits for another's transaction; far beyond any, so that only a stopped process is reported.
 BUSY_SECONDS: Final = 30.0
-
-T = TypeVar("T")
+READER: Final = RowReader("the keystore", KeystoreDamaged)
 
 _SCHEMA = """
 CREATE TABLE keystore (
@@ -124,7 +124,7 @@ class Keystore:
         """
         create_private_file(path)
         argon2 = header.argon2
-        with _errors(path), closing(_connect(path)) as connection:
+        with _errors(path), closing(connect(path)) as connection:
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {KEYSTORE_FORMAT};")
             connection.execute(
                 "INSERT INTO keystore VALUES (1, ?, ?, ?, ?, ?, ?)",
@@ -137,14 +137,14 @@ class Keystore:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Run a block on one consistent state of the keystore."""
-        with _errors(self.path), closing(_connect(self.path)) as connection:
+        with _errors(self.path), closing(connect(self.path)) as connection:
             connection.execute("BEGIN")
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Run a block as one transaction: all of it is on disk when the block has ended, or none if it raises."""
-        with _errors(self.path), closing(_connect(self.path)) as connection:
+        with _errors(self.path), closing(connect(self.path)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection  # closing a connection without COMMIT rolls back
             connection.execute("COMMIT")
@@ -165,28 +165,18 @@ class Keystore:
             identity, check_value, *argon2 = rows[0]
             no_passphrase = all(value is None for value in argon2)
             return KeystoreHeader(
-                exactly(bytes, identity),
-                exactly(bytes, check_value),
-                None if no_passphrase else Argon2Parameters(exactly(bytes, argon2[0]), *map(_integer, argon2[1:])),
+                READER.exactly(bytes, identity),
+                READER.exactly(bytes, check_value),
+                None
+                if no_passphrase
+                else Argon2Parameters(
+                    READER.exactly(bytes, argon2[0]), *(READER.exactly(int, it) for it in argon2[1:])
+                ),
             )
 
 
-def exactly(kind: type[T], value: object) -> T:
-    """Return *value*, which a sound keystore holds as a *kind*.
-
-    Raises:
-        KeystoreDamaged: it is of another type: SQLite stores what an editor wrote, not what the schema says.
-    """
-    if type(value) is not kind:
-        raise KeystoreDamaged(f"the keystore holds a {type(value).__name__} where a {kind.__name__} belongs")
-    return value
-
-
-def _integer(value: object) -> int:
-    return exactly(int, value)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the database at *path* for one transaction that the caller begins, by the rules above."""
     # mode=rw: a keystore that vanished is an error, not a new empty one.
     connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None
@@ -203,6 +193,19 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def refusal_of(error: sqlite3.Error, *, what: str, damaged: type[RedoubtError]) -> RedoubtError:
+    """Return what SQLite's *error* means for *what*; one that a sound database does not give is of class *damaged*."""
+    primary_code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if primary_code in _TRANSIENT:
+        return StorageError(
+            f"{what} stayed locked by another process for {BUSY_SECONDS:.0f} s",
+            hint="Find the process that holds it (`fuser`), end it, and run the command again.",
+        )
+    if primary_code in _STORAGE:
+        return StorageError(f"{what} cannot be used: {error}")
+    return damaged(f"{what} is not sound: {error}")
+
+
 @contextmanager
 def _errors(path: Path) -> Iterator[None]:
     try:
@@ -210,14 +213,6 @@ def _errors(path: Path) -> Iterator[None]:
     except RedoubtError:
         raise
     except sqlite3.Error as error:
-        primary_code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if primary_code in _TRANSIENT:
-            raise StorageError(
-                f"the keystore {path} stayed locked by another process for {BUSY_SECONDS:.0f} s",
-                hint="Find the process that holds it (`fuser`), end it, and run the command again.",
-            ) from error
-        if primary_code in _STORAGE:
-            raise StorageError(f"the keystore {path} cannot be used: {error}") from error
-        raise KeystoreDamaged(f"the keystore {path} is not a sound keystore: {error}") from error
+        raise refusal_of(error, what=f"the keystore {path}", damaged=KeystoreDamaged) from error
     except UnicodeDecodeError:  # sqlite3 decodes its own error messages, which quote a damaged schema
-        raise KeystoreDamaged(f"the keystore {path} is not a sound keystore: its text is not UTF-8") from None
+        raise KeystoreDamaged(f"the keystore {path} is not sound: its text is not UTF-8") from None

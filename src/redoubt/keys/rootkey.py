@@ -1,4 +1,4 @@
-"""The root key of a local keystore: from a 0600 key file, or from a passphrase by Argon2id.
+"""The root key of a local keystore or a broker's store: from a 0600 key file, or from a passphrase by Argon2id.
 
 The root key never encrypts anything itself. Two keys are derived from it for one keystore id: one wraps primary keys,
 the other is the check value that the keystore records, so that a wrong file or passphrase is a :class:`RootKeyError`
@@ -44,6 +44,11 @@ class RootKey:
         if len(secret) != DATA_KEY_BYTES:
             raise RootKeyError(f"a root key has {DATA_KEY_BYTES} bytes, not {len(secret)}")
         self._secret = secret
+
+    @property
+    def secret(self) -> bytes:
+        """The 32 key bytes, for whatever wraps or splits a root key."""
+        return self._secret
 
     def wrapping_key(self, keystore_id: bytes) -> bytes:
         """Return the key (32 bytes) that wraps the primary keys of one keystore."""

@@ -29,6 +29,8 @@ class Purpose(StrEnum):
     DATA = "data"
     MODEL = "model"
     CHECKPOINT = "checkpoint"
+    #: The root key of a broker's store, wrapped by another provider; never that of data.
+    ROOT = "root"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ own, and a hardware tier that no relying party takes for affirming (hardening H2
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -21,15 +20,16 @@ from typing import Final
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from redoubt import __version__
 from redoubt.errors import EvidenceStale, UsageError
-from redoubt.evidence.attestation_key import canonical
 from redoubt.evidence.claims import JSON, Tee, unix_time
 from redoubt.evidence.key_set import load_keys
 from redoubt.limits import MAX_EAR_SECONDS, MAX_NONCE_BYTES
 from redoubt.trust.appraisal import Appraisal
+from redoubt.trust.broker_key import ALGORITHM as ALGORITHM
+from redoubt.trust.broker_key import key_id as key_id
+from redoubt.trust.broker_key import sign_compact
 from redoubt.trust.policy import Binding
 
 PROFILE: Final = "urn:redoubt:ear:1"
@@ -39,7 +39,6 @@ SIMULATED_TYPE: Final = "simulated-ear+jwt"
 SIMULATED_ISSUER: Final = "urn:redoubt:simulated:"
 SUBMODULE: Final = "cpu0"
 ANNOTATED: Final = "ear.veraison.annotated-evidence"
-ALGORITHM: Final = "ES384"
 DEVELOPER: Final = "Redoubt"
 
 # AR4SI, 2.3: 2 to 31 affirm, 32 to 95 warn, 96 to 127 contraindicate.
@@ -132,12 +131,9 @@ def issue_ear(
     }
     if nonce is not None:
         claims["eat_nonce"] = _base64url(nonce)
-    return _sign(claims, key, simulated=simulated)
-
-
-def key_id(key: ec.EllipticCurvePublicKey) -> str:
-    """Return the ``kid`` of a broker's key: SHA-256 of its SubjectPublicKeyInfo."""
-    return hashlib.sha256(canonical(key)).hexdigest()
+    # Not RFC 8785: an SNP report has whole numbers beyond those that it knows.
+    payload = json.dumps(claims, separators=(",", ":"), allow_nan=False).encode()
+    return sign_compact(payload, key=key, kind=SIMULATED_TYPE if simulated else TYPE)
 
 
 def _submodule(appraisal: Appraisal, jwk: Mapping[str, JSON], nonce: bytes | None) -> JSON:
@@ -183,17 +179,6 @@ def _by_prefix(claims: Mapping[str, JSON]) -> dict[str, JSON]:
         prefix, _, rest = name.partition(".")
         grouped.setdefault(prefix, {})[rest] = value
     return dict(grouped)
-
-
-def _sign(claims: Mapping[str, JSON], key: ec.EllipticCurvePrivateKey, *, simulated: bool) -> bytes:
-    from joserfc import jws
-    from joserfc.jwk import ECKey
-
-    header = {"alg": ALGORITHM, "typ": SIMULATED_TYPE if simulated else TYPE, "kid": key_id(key.public_key())}
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    # Not RFC 8785: an SNP report has whole numbers beyond those that it knows.
-    payload = json.dumps(dict(claims), separators=(",", ":"), allow_nan=False).encode()
-    return jws.serialize_compact(header, payload, ECKey.import_key(pem), [ALGORITHM]).encode()
 
 
 def _base64url(data: bytes) -> str:

@@ -17,9 +17,8 @@ from typing import Final
 from redoubt.errors import EarError, EarPolicy, EarSimulated, EarStatus, TokenIssuer
 from redoubt.evidence.claims import JSON, Expected, Tee
 from redoubt.evidence.results import check_token_nonce
-from redoubt.evidence.strict_json import from_base64url, parse_object
-from redoubt.evidence.tokens import Issuer, TokenPolicy, VerifiedToken, verify_token
-from redoubt.limits import MAX_EAR_SECONDS, MAX_TOKEN_BYTES
+from redoubt.evidence.tokens import Issuer, TokenPolicy, VerifiedToken, type_of, verify_token
+from redoubt.limits import MAX_EAR_SECONDS
 from redoubt.trust.ear import (
     ALGORITHM,
     ANNOTATED,
@@ -53,6 +52,8 @@ class AttestationResult:
     vector: Mapping[str, int]
     manifest: str
     tee: Tee
+    #: Names of the manifest's TEEs that the evidence satisfies.
+    tees: tuple[str, ...]
     program: str
     binding: Binding
     evidence: str
@@ -96,8 +97,7 @@ def verify_ear(
 
 
 def _check_kind(token: VerifiedToken, *, simulated: bool) -> None:
-    header = from_base64url(token.signed.partition(b".")[0].decode("ascii"), what="the EAR's header", refusal=EarError)
-    kind = parse_object(header, what="the EAR's header", limit=MAX_TOKEN_BYTES, refusal=EarError).get("typ")
+    kind = type_of(token)
     profile = token.claims.get("eat_profile")
     wanted = (SIMULATED_TYPE, SIMULATED_PROFILE) if simulated else (TYPE, PROFILE)
     if (kind, profile) == wanted:
@@ -131,6 +131,7 @@ def _read(token: VerifiedToken, issuer: str) -> AttestationResult:
         vector=vector,
         manifest=manifest,
         tee=tee,
+        tees=_texts(facts, "tees"),
         program=program,
         binding=binding,
         evidence=evidence,
@@ -161,3 +162,11 @@ def _text(holder: Mapping[str, JSON], name: str) -> str:
     if not isinstance(value, str):
         raise EarError(f"the EAR has no text {name!r}")
     return value
+
+
+def _texts(holder: Mapping[str, JSON], name: str) -> tuple[str, ...]:
+    value = holder.get(name)
+    texts = tuple(it for it in value if isinstance(it, str)) if isinstance(value, list) else ()
+    if not isinstance(value, list) or len(texts) != len(value) or not texts:
+        raise EarError(f"the EAR has no list of texts {name!r}")
+    return texts

@@ -131,8 +131,9 @@ def _binding(failure: FailedClaim, refusal: Refusal) -> str | None:
 
 
 def _grant(failure: FailedClaim, refusal: Refusal) -> str | None:
-    program, tee = failure.path[1:]
-    fields = {"program": _toml(program), "tee": _toml(tee), "dataset": '"DATASET"', "actions": '["read"]'}
+    program, tee, *rest = failure.path[1:]
+    dataset, action = map(_toml, rest) if rest else ('"DATASET"', '"read"')
+    fields = {"program": _toml(program), "tee": _toml(tee), "dataset": dataset, "actions": f"[{action}]"}
     return "[[grants]]\n" + "\n".join(f"{name} = {value}" for name, value in fields.items())
 
 

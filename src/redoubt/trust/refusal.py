@@ -22,6 +22,7 @@ from redoubt.errors import (
     BindingRefused,
     ChipRefused,
     DebugRefused,
+    EvidenceError,
     FailedClaim,
     GrantMissing,
     ProgramRefused,
@@ -29,13 +30,15 @@ from redoubt.errors import (
     RefusalMalformed,
     TcbRefused,
     TeeUnknown,
+    TokenError,
     by_code,
 )
-from redoubt.evidence.claims import JSON, Verified, unix_time
+from redoubt.evidence.claims import JSON, Tee, Verified, unix_time
 from redoubt.evidence.strict_json import parse_object
-from redoubt.limits import LARGEST_INTEGER, MAX_MANIFEST_ENTRIES, MAX_REFUSAL_BYTES
+from redoubt.limits import LARGEST_INTEGER, MAX_MANIFEST_ENTRIES, MAX_MANIFEST_TEXT, MAX_REFUSAL_BYTES
 from redoubt.trust.appraisal import ProgramClaim
-from redoubt.trust.policy import Binding, Value
+from redoubt.trust.ear_verify import AttestationResult
+from redoubt.trust.policy import Action, Binding, Value
 from redoubt.trust.program import is_digest
 from redoubt.trust.signing import SignedManifest
 
@@ -55,7 +58,7 @@ _PATH_LENGTHS: Final[Mapping[str, frozenset[int]]] = MappingProxyType(
         ProgramRefused.code: frozenset({1, 3, 4}),
         ArgumentsRefused.code: frozenset({3}),
         BindingRefused.code: frozenset({1, 3}),
-        GrantMissing.code: frozenset({3}),
+        GrantMissing.code: frozenset({3, 5}),  # with dataset and action: what was asked with an attestation result
     }
 )
 _WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -97,6 +100,62 @@ class Refusal:
             program=program.digest if is_digest(program.digest) else None,
             binding=program.binding,
             failures=error.failures,
+        )
+
+    @classmethod
+    def not_granted(
+        cls,
+        result: AttestationResult,
+        *,
+        dataset: str,
+        action: Action,
+        policy: SignedManifest,
+        now: datetime,
+        refusal_id: UUID,
+    ) -> Refusal:
+        """Return the record of a program that was attested, and asked for what no grant allows."""
+        manifest = policy.manifest
+        program = next((name for name, it in manifest.programs.items() if it.digest == result.program), "NAME")
+        path = ("grants", program, result.tees[0], dataset, action.value)
+        return cls(
+            id=refusal_id,
+            at=datetime.fromtimestamp(unix_time(now), UTC),
+            manifest=policy.digest,
+            manifest_version=manifest.version,
+            tee=result.tee.value,
+            evidence=result.evidence,
+            program=result.program,
+            binding=result.binding,
+            failures=(FailedClaim(GrantMissing.code, "grant", (), None, path),),
+        )
+
+    @classmethod
+    def unproved(
+        cls,
+        error: EvidenceError | TokenError,
+        *,
+        tee: Tee,
+        evidence: str,
+        program: ProgramClaim,
+        policy: SignedManifest,
+        now: datetime,
+        refusal_id: UUID,
+    ) -> Refusal:
+        """Return the record of *error*, which verifying raised; *evidence* is the digest of what was sent."""
+        found = error.what[:MAX_MANIFEST_TEXT]
+        failure = FailedClaim(
+            error.code, "evidence", ("authentic evidence",), found if found.isprintable() else None, ()
+        )
+        return cls(
+            id=refusal_id,
+            at=datetime.fromtimestamp(unix_time(now), UTC),
+            manifest=policy.digest,
+            manifest_version=policy.manifest.version,
+            tee=tee.value,
+            evidence=evidence,
+            program=program.digest if is_digest(program.digest) else None,
+            binding=program.binding,
+            failures=(failure,),
         )
 
     def encode(self) -> bytes:
@@ -158,8 +217,8 @@ def _failure(value: JSON) -> FailedClaim:
     if not isinstance(value, Mapping) or set(value) != _FAILURE_FIELDS:
         raise RefusalMalformed("a failure does not have the fields of format 1")
     kind = by_code().get(_text(value["code"]))
-    if kind is None or not issubclass(kind, AppraisalError):
-        raise RefusalMalformed("a failure has a code that no appraisal has")
+    if kind is None or not issubclass(kind, AppraisalError | EvidenceError | TokenError):
+        raise RefusalMalformed("a failure has a code that no verification and no appraisal has")
     expected, path, actual = value["expected"], value["path"], value["actual"]
     if not isinstance(expected, list) or not isinstance(path, list):
         raise RefusalMalformed("a failure's expected values or path are no lists")

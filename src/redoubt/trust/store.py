@@ -33,14 +33,23 @@ class ManifestStore:
             ManifestError: one is missing, was changed, or does not follow the one before.
             StorageError: the folder cannot be read.
         """
-        versions = sorted(int(match[1]) for it in self._storage.list() if (match := _NAME.fullmatch(it.name)))
         found: list[SignedManifest] = []
+        for text in self.envelopes():
+            found.append(verify_manifest(Envelope.parse(text), previous=found[-1] if found else None))
+        return tuple(found)
+
+    def envelopes(self) -> tuple[bytes, ...]:
+        """Return the signed envelopes as they were stored, oldest first; nothing in them is verified here.
+
+        Raises:
+            ManifestChain: one is missing.
+            StorageError: the folder cannot be read.
+        """
+        versions = sorted(int(match[1]) for it in self._storage.list() if (match := _NAME.fullmatch(it.name)))
         for place, version in enumerate(versions, start=1):
             if version != place:
                 raise ManifestChain(f"version {place} is missing from {self._storage.location}")
-            envelope = Envelope.parse(self._storage.read(_file(version), limit=MAX_ENVELOPE_BYTES))
-            found.append(verify_manifest(envelope, previous=found[-1] if found else None))
-        return tuple(found)
+        return tuple(self._storage.read(_file(version), limit=MAX_ENVELOPE_BYTES) for version in versions)
 
     def current(self) -> SignedManifest:
         """Return the manifest in force; raises as :meth:`history`, and ManifestMissing if none is set."""

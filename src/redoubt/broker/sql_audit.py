@@ -1,0 +1,109 @@
+"""The audit log in the store: the chain of :mod:`redoubt.trust.audit_chain`, continued by one writer at a time.
+
+The next writer locks the one row of ``audit_head`` and checks that it is the newest row's: a log that was cut behind
+the store's back is refused at the next decision, not at the next export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from redoubt.broker.database import Database, fetch, fetch_one
+from redoubt.broker.header import READER
+from redoubt.broker.schema import AUDIT, AUDIT_HEAD, from_microseconds, to_microseconds
+from redoubt.errors import AuditBroken, AuditTruncated, StoreDamaged
+from redoubt.evidence.claims import JSON
+from redoubt.evidence.strict_json import parse_object
+from redoubt.limits import MAX_AUDIT_EVENT_BYTES, MAX_AUDIT_PAGE
+from redoubt.trust.audit_chain import START, AuditEntry, ChainEnd, event_text, next_entry
+
+_COLUMNS: Final = (AUDIT.c.number, AUDIT.c.at, AUDIT.c.event, AUDIT.c.previous, AUDIT.c.digest)
+
+
+class SqlAudit:
+    """See :class:`redoubt.broker.ports.AuditLog`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(self, event: Mapping[str, JSON], *, at: datetime) -> AuditEntry:
+        """Add a row to the chain.
+
+        Raises:
+            UsageError: the event is too large, or holds what RFC 8785 cannot spell.
+            AuditTruncated: the newest row is not the one that was written last.
+        """
+
+        def work(connection: Connection) -> AuditEntry:
+            end = _locked_end(connection)
+            entry = next_entry(end, event, at=at)
+            connection.execute(
+                insert(AUDIT).values(
+                    number=entry.number,
+                    at=to_microseconds(entry.at),
+                    event=event_text(event).decode(),
+                    previous=entry.previous,
+                    digest=entry.digest,
+                )
+            )
+            connection.execute(update(AUDIT_HEAD).values(number=entry.number, digest=entry.digest))
+            return entry
+
+        # To write down a decision twice does no harm; to lose one does.
+        return self._database.writing(work, repeatable=True)
+
+    def entries(self, *, start: int = 1, limit: int = MAX_AUDIT_PAGE) -> Sequence[AuditEntry]:
+        """Return rows from number *start* on, at most *limit* and never more than a page."""
+        statement = (
+            select(*_COLUMNS)
+            .where(AUDIT.c.number >= start)
+            .order_by(AUDIT.c.number)
+            .limit(max(0, min(limit, MAX_AUDIT_PAGE)))
+        )
+        rows = self._database.reading(lambda connection: fetch(connection, statement))
+        return tuple(map(_entry, rows))
+
+    def head(self) -> AuditEntry | None:
+        """Return the newest row."""
+        row = self._database.reading(_newest)
+        return None if row is None else _entry(row)
+
+
+def start_log(connection: Connection) -> None:
+    """Begin the empty log of a new store."""
+    connection.execute(insert(AUDIT_HEAD).values(one=1, number=START.number, digest=START.digest))
+
+
+def _locked_end(connection: Connection) -> ChainEnd:
+    found = fetch_one(connection, select(AUDIT_HEAD.c.number, AUDIT_HEAD.c.digest).with_for_update())
+    if found is None:
+        raise StoreDamaged("the store has no head of its audit log")
+    end = ChainEnd(number=READER.exactly(int, found[0]), digest=READER.exactly(str, found[1]))
+    newest = _newest(connection)
+    if (START if newest is None else ChainEnd(number=newest[0], digest=newest[4])) != end:
+        raise AuditTruncated(f"the newest row of the audit log is not row {end.number}, which was written last")
+    return end
+
+
+def _newest(connection: Connection) -> Sequence[Any] | None:
+    return fetch_one(connection, select(*_COLUMNS).order_by(AUDIT.c.number.desc()).limit(1))
+
+
+def _entry(row: Sequence[Any]) -> AuditEntry:
+    number, at, event, previous, digest = row
+    try:
+        moment = from_microseconds(READER.exactly(int, at))
+    except OverflowError:
+        raise StoreDamaged("a row of the audit log has an impossible time") from None
+    text = READER.exactly(str, event).encode("utf-8", "surrogatepass")
+    return AuditEntry(
+        number=READER.exactly(int, number),
+        at=moment,
+        event=parse_object(text, what="an event of the audit log", limit=MAX_AUDIT_EVENT_BYTES, refusal=AuditBroken),
+        previous=READER.exactly(str, previous),
+        digest=READER.exactly(str, digest),
+    )
