@@ -1,7 +1,8 @@
 """Interleaved measurement: every round runs every case once, so that a noisy machine disturbs all cases alike.
 
-Only ratios of medians are claims; seconds are shown for orientation. The first rounds warm caches and compilers and are
-dropped.
+Only ratios are claims; seconds are shown for orientation. A ratio is the median over the rounds of one case's time to
+the baseline's in the same round: where the machine's speed drifts, a ratio of two medians compares two machines. The
+first rounds warm caches and compilers and are dropped.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ class Result:
         return statistics.median(self.seconds[case])
 
     def ratio(self, case: str, baseline: str | None = None) -> float:
-        """Median of *case* over the median of the baseline."""
-        return self.median(case) / self.median(baseline or self.baseline)
+        """Median over the rounds of *case*'s seconds to the baseline's."""
+        pairs = zip(self.seconds[case], self.seconds[baseline or self.baseline], strict=True)
+        return statistics.median(own / other for own, other in pairs)
 
 
 def interleave(title: str, cases: Sequence[Case], *, rounds: int = 5, warmups: int = 1) -> Result:

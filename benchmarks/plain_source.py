@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
+from pyspark.sql.datasource import DataSourceReader, InputPartition
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from redoubt.limits import CHUNK_PLAINTEXT_BYTES
@@ -14,6 +14,7 @@ from redoubt.sealed.body import RUN_CHUNKS
 from redoubt.sealed.local import LocalFile
 from redoubt.spark.options import TextOptions
 from redoubt.spark.parse import parser_for
+from redoubt.spark.source import SealedDataSource, read_request
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,9 +54,10 @@ class Range(InputPartition):
 
 
 class PlainReader(DataSourceReader):
-    def __init__(self, options: TextOptions, schema: StructType) -> None:
+    def __init__(self, options: TextOptions, schema: StructType, columns: Sequence[str]) -> None:
         self._options = options
         self._schema = schema
+        self._columns = columns
 
     def partitions(self) -> Sequence[InputPartition]:
         ranges: list[InputPartition] = []
@@ -69,16 +71,19 @@ class PlainReader(DataSourceReader):
         assert isinstance(partition, Range)
         file = PlainFile(partition.path)
         try:
-            parser = parser_for(to_arrow_schema(self._schema, timezone="UTC"), self._options)
+            schema = to_arrow_schema(self._schema, timezone="UTC")
+            parser = parser_for(schema, self._options, columns=self._columns)
             yield from parser.read(file, partition.start, partition.end)
         finally:
             file.close()
 
 
-class PlainDataSource(DataSource):
-    @classmethod
-    def name(cls) -> str:
-        return "redoubt_bench_plain"
+class PlainDataSource(SealedDataSource):
+    """The Data Source of the product, which with the option ``bench.plain`` reads plain files."""
 
-    def reader(self, schema: StructType) -> PlainReader:
-        return PlainReader(TextOptions.read(self.options), schema)
+    def reader(self, schema: StructType) -> DataSourceReader:  # type: ignore[override]
+        given = dict(self.options)
+        if given.pop("bench.plain", None) is None:
+            return super().reader(schema)
+        options, whole = read_request(given, schema)
+        return PlainReader(options, whole, schema.names)

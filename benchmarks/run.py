@@ -71,8 +71,9 @@ def write_page() -> None:
     lines = [
         "# Performance",
         "",
-        "Written by `make bench`: medians of interleaved runs in one process tree, first round dropped. Ratios are the",
-        "claim; seconds depend on the machine.",
+        "Written by `make bench`: interleaved runs in one process tree, first round dropped. Ratios are the claim: the",
+        "median over the rounds of a case's time to the baseline's in the same round. Seconds (medians) depend on the",
+        "machine.",
     ]
     for kind in KINDS:
         path = RESULTS / f"{kind}.json"

@@ -73,9 +73,9 @@ def _our_reader_on_plain(spark: SparkSession, data: Data) -> Tables:
     from benchmarks.plain_source import PlainDataSource
 
     spark.dataSource.register(PlainDataSource)
-    options = {**spark_read_options("csv"), "format": "csv"}
+    options = {**spark_read_options("csv"), "format": "csv", "bench.plain": "yes"}
     frames = {
-        name: spark.read.format(PlainDataSource.name())
+        name: spark.read.format("sealed")
         .options(**options)
         .schema(schema.ddl("csv"))
         .load(str(data.generated_csv.table_directory(name)))

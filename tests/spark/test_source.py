@@ -48,6 +48,67 @@ def sealed(spark: SparkSession, path: Path, form: str, **options: str) -> DataFr
     return spark.read.format("sealed").options(format=form, **options).schema(ddl).load(str(path))
 
 
+def text_dataset(path: Path, keys: Workspace, lines: str) -> Path:
+    """Seal *lines* as the one file of a dataset."""
+    plain = path.with_name(f"{path.name}-plain")
+    plain.write_text(lines)
+    seal_folder([(plain, "part")], str(path), keys=keys)
+    return path
+
+
+def planned_columns(frame: DataFrame) -> list[str]:
+    """Return the columns that Spark's optimised plan reads from the source."""
+    plan = frame._jdf.queryExecution().optimizedPlan().collectLeaves().head()
+    return [field.name() for field in plan.scan().readSchema().fields()]
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_only_the_needed_columns_are_read(spark: SparkSession, frame: DataFrame, tmp_path: Path, form: str) -> None:
+    frame.repartition(3).write.format("sealed").option("format", form).mode("append").save(str(tmp_path / "d"))
+    whole = sealed(spark, tmp_path / "d", form)
+    some = whole.where("id >= 10").select("amount", "day")
+    assert planned_columns(some) == ["id", "amount", "day"]
+    assert rows(some) == rows(frame.where("id >= 10").select("amount", "day"))
+    assert planned_columns(whole.groupBy().count()) == ["day"]  # the narrowest
+    assert whole.count() == 1000
+    assert rows(whole) == rows(frame)
+
+
+@pytest.mark.parametrize(("mode", "kept"), [("PERMISSIVE", ["1", "x"]), ("DROPMALFORMED", ["1"])])
+def test_a_record_is_judged_by_columns_that_no_query_asks_for(
+    spark: SparkSession, workspace: Workspace, tmp_path: Path, mode: str, kept: list[str]
+) -> None:
+    made = text_dataset(tmp_path / "d", workspace, "1,2\nx,not a number\n")
+    read = spark.read.format("sealed").options(format="csv", mode=mode).schema("a string, b int").load(str(made))
+    assert [row.a for row in read.select("a").collect()] == kept
+    assert read.count() == len(kept)
+
+
+def test_corrupt_records_are_found_without_the_columns_that_make_them(
+    spark: SparkSession, workspace: Workspace, tmp_path: Path
+) -> None:
+    made = text_dataset(tmp_path / "d", workspace, "1,2\nx,not a number\n")
+    read = spark.read.format("sealed").options(format="csv").schema("a string, b int, _corrupt_record string")
+    found = read.load(str(made)).select("_corrupt_record").collect()
+    assert [row._corrupt_record for row in found] == [None, "x,not a number"]
+
+
+def test_needed_fields_of_a_nested_column(spark: SparkSession, workspace: Workspace, tmp_path: Path) -> None:
+    made = text_dataset(tmp_path / "d", workspace, '{"a": {"b": 1, "c": "x"}, "d": 2}\n')
+    read = spark.read.format("sealed").options(format="json").schema("a struct<b int, c string>, d int").load(str(made))
+    assert [tuple(row) for row in read.select("a.c").collect()] == [("x",)]
+
+
+def test_a_frame_joined_with_itself_sees_one_commit(spark: SparkSession, frame: DataFrame, tmp_path: Path) -> None:
+    """Its scans ask for other columns, at other times; an append between them must show in none or in both."""
+    frame.write.format("sealed").option("format", "csv").mode("append").save(str(tmp_path / "d"))
+    whole = sealed(spark, tmp_path / "d", "csv")
+    assert whole.select("id").count() == 1000
+    frame.limit(10).write.format("sealed").option("format", "csv").mode("append").save(str(tmp_path / "d"))
+    assert whole.select("day").count() == 1000
+    assert sealed(spark, tmp_path / "d", "csv").select("day").count() == 1010
+
+
 @pytest.mark.parametrize("form", ["csv", "json"])
 def test_round_trip(spark: SparkSession, frame: DataFrame, tmp_path: Path, form: str) -> None:
     frame.repartition(3).write.format("sealed").option("format", form).mode("append").save(str(tmp_path / "d"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from redoubt.errors import JarMissing, SparkError
-from redoubt.spark.conf import PARQUET_COMMITTER, PARQUET_FACTORY, PARQUET_KMS_CLIENT, SEALED_CODEC
+from redoubt.spark.conf import IN_PYTHON, PARQUET_COMMITTER, PARQUET_FACTORY, PARQUET_KMS_CLIENT, SEALED_CODEC
 from redoubt.spark.jar import jar_path
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def assert_loaded(spark: SparkSession) -> None:
             raise SparkError(f"{key} is {hadoop.get(key)!r}, not {name}", hint=_HINT)
     _check_codec(jvm, hadoop)
     _check_factories(jvm, hadoop)
-    if not session.sessionState().dataSourceManager().dataSourceExists("sealed"):
+    if not session.sessionState().dataSourceManager().dataSourceExists(IN_PYTHON):
         raise SparkError("the Data Source `sealed` is not known", hint="Call redoubt.spark.register(spark).")
 
 

@@ -18,6 +18,8 @@ PARQUET_FACTORY = "io.redoubt.parquet.SealedCryptoFactory"
 PARQUET_KMS_CLIENT = "io.redoubt.parquet.RedoubtKmsClient"
 COMMIT_PROTOCOL = "io.redoubt.parquet.SealedCommitProtocol"
 PARQUET_COMMITTER = "io.redoubt.parquet.SealedOutputCommitter"
+#: Name of the Data Source that Python registers; `sealed` is the class in jvm/ that asks for it.
+IN_PYTHON = "redoubt_sealed"
 SESSION_TIME_ZONE = "spark.sql.session.timeZone"
 #: Spark's own regex misses ``fs.azure.account.key.*`` and the like (hardening H21).
 REDACTION = r"(?i)secret|password|passphrase|token|credential|access[.]?key|account[.]?key|api[.]?key"
@@ -96,6 +98,12 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
             "1000000t",
             disk,
             "Python workers that use more spill RDDs to disk as pickles that nothing encrypts",
+        ),
+        Setting(
+            "spark.python.daemon.module",
+            "redoubt.spark.daemon",
+            disclosure,
+            "Python workers run user code: the application secret is not in their environment",
         ),
         Setting("spark.ui.enabled", "false", disclosure, "plans and errors show literals and cell values"),
         Setting("spark.eventLog.enabled", "false", disclosure, "the event log holds the same, on disk"),

@@ -8,6 +8,8 @@ Arrow rejects sends the block to the exact path.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,15 +33,17 @@ _FOREIGN_IN_NUMBERS = (b" ", b"\t", b"x", b"X", b"e", b"E")
 
 
 class FastCsv:
-    """Parses blocks of whole lines of one schema and dialect.
+    """Parses blocks of whole lines of one schema and dialect, and gives *columns* of them, by their places in it.
 
     :attr:`eligible` tells whether any block of these options can take the fast path.
     """
 
-    def __init__(self, schema: pa.Schema, options: TextOptions) -> None:
-        self._schema = schema
+    def __init__(self, schema: pa.Schema, options: TextOptions, columns: Sequence[int] | None = None) -> None:
+        self._columns = range(len(schema)) if columns is None else columns
+        self._given = pa.schema([schema.field(place) for place in self._columns])
         self._corrupt = schema.get_field_index(options.corrupt_column)
-        self._fields = [field for number, field in enumerate(schema) if number != self._corrupt]
+        places = [place for place in range(len(schema)) if place != self._corrupt]
+        self._fields = [schema.field(place) for place in places]
         self._read_as = [_read_type(field.type, options) for field in self._fields]
         self.eligible = _dialect_eligible(options) and len(self._fields) > 1 and None not in self._read_as
         if not self.eligible:
@@ -53,8 +57,13 @@ class FastCsv:
             empty_is_null=mark.empty_value == mark.null_value,
             only_lf=options.line_separator is not None,
         )
-        names = [str(number) for number in range(len(self._fields))]
-        self._names = names
+        self._names = names = [str(place) for place in places]
+        # Any text is a string: such a column tells nothing of its record, so it is converted only where it is given.
+        self._converted = [
+            str(place)
+            for place, field in zip(places, self._fields, strict=True)
+            if place in self._columns or not pa.types.is_string(field.type)
+        ] or names[:1]
         self._parse_options = pacsv.ParseOptions(
             delimiter=mark.separator,
             quote_char=options.quote or False,
@@ -68,6 +77,7 @@ class FastCsv:
             quoted_strings_can_be_null=True,
             true_values=_TRUE,
             false_values=_FALSE,
+            include_columns=self._converted,
         )
 
     def parse(self, block: bytes) -> pa.RecordBatch | None:
@@ -91,9 +101,11 @@ class FastCsv:
             return None
 
     def _batch(self, table: pa.Table) -> pa.RecordBatch | None:
-        arrays: list[pa.Array] = []
-        for number, field in enumerate(self._fields):
-            chunks = table.column(number).chunks
+        arrays: dict[str, pa.Array] = {}
+        for name, field in zip(self._names, self._fields, strict=True):
+            if name not in self._converted:
+                continue
+            chunks = table.column(name).chunks
             if len(chunks) != 1:
                 return None
             array = chunks[0]
@@ -104,10 +116,12 @@ class FastCsv:
                 if cast is None:
                     return None
                 array = cast
-            arrays.append(array)
-        if self._corrupt >= 0:
-            arrays.insert(self._corrupt, pa.nulls(table.num_rows, self._schema.field(self._corrupt).type))
-        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+            arrays[name] = array
+        given = [
+            arrays[str(place)] if place != self._corrupt else pa.nulls(table.num_rows, self._given.field(number).type)
+            for number, place in enumerate(self._columns)
+        ]
+        return pa.RecordBatch.from_arrays(given, schema=self._given)
 
 
 def _dialect_eligible(options: TextOptions) -> bool:

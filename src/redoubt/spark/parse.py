@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Parser(Protocol):
-    """Parses ranges of files of one format with one schema."""
+    """Parses ranges of files of one format with one schema, and gives some of its columns."""
 
     def read(self, reader: RangeReader, start: int, end: int | None) -> Iterator[pa.RecordBatch]:
         """Yield the rows whose records begin in ``[start, end)`` of the plaintext; an *end* of None is the file's."""
@@ -31,10 +31,11 @@ class Parser(Protocol):
 class CsvParser:
     """Comma-separated values: pyarrow where it is provably right, Spark's rules in Python for every other block."""
 
-    def __init__(self, schema: pa.Schema, options: TextOptions) -> None:
+    def __init__(self, schema: pa.Schema, options: TextOptions, columns: Sequence[int]) -> None:
         self._schema = schema
         self._options = options
-        self._fast = FastCsv(schema, options)
+        self._columns = list(columns)
+        self._fast = FastCsv(schema, options, columns)
 
     def read(self, reader: RangeReader, start: int, end: int | None) -> Iterator[pa.RecordBatch]:
         """See :class:`Parser`."""
@@ -45,32 +46,43 @@ class CsvParser:
                 csv_exact.check_header(header, self._schema, self._options)
         for block in blocks:
             batch = self._fast.parse(block)
-            yield csv_exact.parse(block, schema=self._schema, options=self._options) if batch is None else batch
+            if batch is None:
+                batch = csv_exact.parse(block, schema=self._schema, options=self._options).select(self._columns)
+            yield batch
 
 
 class LineParser:
     """Formats in which a block of lines is all that a parser needs: JSON lines and text."""
 
-    def __init__(self, parse: Callable[..., pa.RecordBatch], schema: pa.Schema, options: TextOptions) -> None:
+    def __init__(
+        self, parse: Callable[..., pa.RecordBatch], schema: pa.Schema, options: TextOptions, columns: Sequence[int]
+    ) -> None:
         self._parse = parse
         self._schema = schema
         self._options = options
+        self._columns = list(columns)
 
     def read(self, reader: RangeReader, start: int, end: int | None) -> Iterator[pa.RecordBatch]:
         """See :class:`Parser`."""
         for block in _blocks(reader, start, end, self._options):
-            yield self._parse(block, schema=self._schema, options=self._options)
+            yield self._parse(block, schema=self._schema, options=self._options).select(self._columns)
 
 
-def parser_for(schema: pa.Schema, options: TextOptions) -> Parser:
-    """Return the parser of the options' format; raises OptionRefused for what it cannot do exactly."""
+def parser_for(schema: pa.Schema, options: TextOptions, *, columns: Sequence[str] | None = None) -> Parser:
+    """Return the parser of the options' format; raises OptionRefused for what it cannot do exactly.
+
+    *columns* (default: all) are names of *schema*, in its order. Every record is read by the whole schema, so which
+    columns are asked for changes neither how many rows there are nor what is in them.
+    """
+    names = schema.names
+    wanted = range(len(names)) if columns is None or list(columns) == names else [names.index(it) for it in columns]
     match options.format:
         case SourceFormat.CSV:
-            return CsvParser(schema, options)
+            return CsvParser(schema, options, wanted)
         case SourceFormat.JSON:
-            return LineParser(json_lines.parse, schema, options)
+            return LineParser(json_lines.parse, schema, options, wanted)
         case SourceFormat.TEXT:
-            return LineParser(text_lines.parse, schema, options)
+            return LineParser(text_lines.parse, schema, options, wanted)
 
 
 def infer_schema(options: TextOptions, splits: Sequence[Split], *, keys: KeySource) -> pa.Schema:

@@ -6,10 +6,14 @@
 Planning (:mod:`redoubt.spark.plan`) and parsing are elsewhere; here they meet Spark's API. Spark pickles the objects of
 this module and runs their methods in different processes, so they hold options, names and ids only; keys come from the
 job's key endpoint wherever they are needed.
+
+Spark's planner meets ``io.redoubt.source.SealedSource`` of ``jvm/``, which is what bears the name ``sealed``. It tells
+this module which columns a query needs; records are judged by the whole schema all the same.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -27,7 +31,7 @@ from redoubt.agent.client import endpoint_keys
 from redoubt.errors import OptionRefused
 from redoubt.sealed.commit import Part
 from redoubt.sealed.write import DatasetWrite, WriteMode, WriteTicket
-from redoubt.spark.conf import SESSION_TIME_ZONE
+from redoubt.spark.conf import IN_PYTHON, SESSION_TIME_ZONE
 from redoubt.spark.options import MEDIA_TYPES, TextOptions
 from redoubt.spark.parse import infer_schema, parser_for
 from redoubt.spark.plan import Split, open_split, plan
@@ -38,13 +42,17 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 
+#: Option by which that class tells the schema of the files, where a query needs some of its columns only.
+_SCHEMA_OF_FILES = "redoubt.schema"
+
+
 class SealedDataSource(DataSource):
     """Spark's entry point; made once for each read or write with its options."""
 
     @classmethod
     def name(cls) -> str:
-        """The name after ``format``."""
-        return "sealed"
+        """The name that it is registered as."""
+        return IN_PYTHON
 
     def schema(self) -> StructType:
         """Infer the schema; asked for only where the user gave none."""
@@ -55,8 +63,9 @@ class SealedDataSource(DataSource):
         return from_arrow_schema(infer_schema(options, plan(options, keys=keys), keys=keys))
 
     def reader(self, schema: StructType) -> SealedReader:
-        """Return the reader of *schema*."""
-        return SealedReader(_options(self.options), schema)
+        """Return the reader of *schema*, whose columns may be some of the files' only."""
+        options, whole = read_request(self.options, schema)
+        return SealedReader(options, whole, schema.names)
 
     def writer(self, schema: StructType, overwrite: bool) -> SealedWriter:  # noqa: FBT001  (Spark's signature)
         """Return the writer of *schema*, with the dataset write begun."""
@@ -75,11 +84,12 @@ class SplitPartition(InputPartition):
 
 
 class SealedReader(DataSourceReader):
-    """Reads one dataset with one schema."""
+    """Reads *columns* of one dataset, whose files have one schema."""
 
-    def __init__(self, options: TextOptions, schema: StructType) -> None:
+    def __init__(self, options: TextOptions, schema: StructType, columns: Sequence[str]) -> None:
         self._options = options
         self._schema = schema
+        self._columns = columns
 
     def partitions(self) -> Sequence[InputPartition]:
         """Cut the dataset into splits; reads no content."""
@@ -88,7 +98,7 @@ class SealedReader(DataSourceReader):
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Decrypt and parse one split."""
         assert isinstance(partition, SplitPartition)
-        parser = parser_for(_arrow_schema(self._schema), _in_task(self._options))
+        parser = parser_for(_arrow_schema(self._schema), _in_task(self._options), columns=self._columns)
         reader = open_split(partition.split, keys=endpoint_keys())
         try:
             yield from parser.read(reader, partition.split.start, partition.split.end)
@@ -148,6 +158,15 @@ class SealedWriter(DataSourceArrowWriter):
 
     def abort(self, messages: list[WriterCommitMessage | None]) -> None:
         """Leave unlisted parts to ``redoubt gc``: a commit may have landed although its answer was lost."""
+
+
+def read_request(raw: Mapping[str, str], asked: StructType) -> tuple[TextOptions, StructType]:
+    """Return the options of a read that is asked for the columns of *asked*, and the schema of its files."""
+    from pyspark.sql.types import StructType
+
+    given = dict(raw)
+    whole = given.pop(_SCHEMA_OF_FILES, None)
+    return _options(given), asked if whole is None else StructType.fromJson(json.loads(whole))
 
 
 def _options(raw: Mapping[str, str]) -> TextOptions:
