@@ -168,6 +168,16 @@ class KeystoreDamaged(WorkspaceError):
     next_step = "Restore `.redoubt/` from a copy you trust; without it the data it protects cannot be read."
 
 
+class ProviderSettingsInvalid(WorkspaceError):
+    """A provider's settings, or a file that they name, cannot be used."""
+
+    code = "workspace.provider"
+    cause = "A setting of the namespace in `config.toml` is missing, malformed or unsafe, or names an unusable file."
+    next_step = (
+        "Run `redoubt keys map NAMESPACE PROVIDER --set NAME=VALUE` again; docs/providers.md lists the settings."
+    )
+
+
 class EnvironmentIncomplete(WorkspaceError):
     """Something that every use of Redoubt needs is missing on this machine."""
 
@@ -264,6 +274,62 @@ class AssuranceRefused(KeyError_):
     exit_status = ExitStatus.REFUSED
     cause = "Hardware-class keys never exist in a local or development provider, and a key's class never changes."
     next_step = "Create the key with class dev, or map its namespace to a provider that may hold hardware keys."
+
+
+class ProviderUnreachable(KeyError_):
+    """The token or key service does not answer."""
+
+    code = "key.provider_unreachable"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "The token is not in its slot, or the service is down, sealed, overloaded, or not reachable from here."
+    next_step = "Run `redoubt doctor`, restore the provider, and run the command again."
+
+
+class ProviderUntrusted(KeyError_):
+    """The key service does not prove that it is the configured one."""
+
+    code = "key.provider_untrusted"
+    exit_status = ExitStatus.REFUSED
+    cause = (
+        "Its certificate is expired, for another host, or not issued by the configured CA; or it redirects elsewhere."
+    )
+    next_step = "Check `url` and `ca` of the namespace with whoever runs the service; do not weaken either."
+
+
+class ProviderDenied(KeyError_):
+    """The token or key service refuses the credential, or what it asks for."""
+
+    code = "key.provider_denied"
+    exit_status = ExitStatus.REFUSED
+    cause = "The credential is wrong, expired or revoked, or its policy does not allow the operation."
+    next_step = "Renew the credential file, or let the provider's operator grant what docs/providers.md lists."
+
+
+class ProviderPinRefused(ProviderDenied):
+    """The token refuses the PIN, or would lock it at the next mistake."""
+
+    code = "key.provider_pin"
+    cause = "The PIN is wrong, locked, expired or not set; tokens lock a PIN after a few mistakes, so it is tried once."
+    next_step = "Check the PIN file; let the security officer reset the PIN if it is locked."
+
+
+class ProviderAnswerInvalid(KeyError_):
+    """The answer of a token or key service is not the protocol's, or speaks of another key."""
+
+    code = "key.provider_answer"
+    exit_status = ExitStatus.REFUSED
+    cause = (
+        "The answer is malformed, too large, or names another key than the one that was asked for; none of it was used."
+    )
+    next_step = "Check that `url` names the key service itself and not a proxy's page, and which version it runs."
+
+
+class ProviderKeyMissing(KeyError_):
+    """The token or key service no longer has the key."""
+
+    code = "key.provider_key"
+    cause = "The key was deleted or disabled there, or the namespace is mapped to another token or service than it was."
+    next_step = "Restore or enable the key there, or map the namespace to where it lives; what it wrapped needs it."
 
 
 # --- sealed data -----------------------------------------------------------------------------------------------------

@@ -25,6 +25,20 @@ MAX_WRAPPED_RECORD_BYTES: Final = 1960
 MAX_KEY_BATCH: Final = 1024
 MAX_PASSPHRASE_BYTES: Final = 4096
 
+# --- key providers --------------------------------------------------------------------------------------------------
+#: MAX_KEY_BATCH unwrapped keys of a Vault are about 100 KB.
+MAX_PROVIDER_ANSWER_BYTES: Final = 1024 * 1024
+#: One exchange; lifecycle calls hold the books' lock for up to three, and others wait 30 s for it.
+PROVIDER_TIMEOUT_SECONDS: Final = 8.0
+#: Connections kept open between calls, each for one thread at a time.
+MAX_IDLE_PROVIDER_CONNECTIONS: Final = 4
+#: Tokens, secrets and API keys; a Kubernetes or Entra token has 1 to 4 KB.
+MAX_CREDENTIAL_BYTES: Final = 16 * 1024
+MAX_CA_FILE_BYTES: Final = 1024 * 1024
+#: A token is asked for again this long before its end.
+TOKEN_RENEWAL_SECONDS: Final = 60.0
+MAX_TOKEN_LIFE_SECONDS: Final = 86400.0
+
 # --- sealed files ---------------------------------------------------------------------------------------------------
 MAX_HEADER_BYTES: Final = 2048
 MAX_PART_NAME_BYTES: Final = 1024
@@ -179,12 +193,40 @@ MAX_AUDIT_EVENT_BYTES: Final = 64 * 1024
 #: A row of an export: the event with its number, time and digests.
 MAX_AUDIT_LINE_BYTES: Final = MAX_AUDIT_EVENT_BYTES + 1024
 
+#: Shares of a root key: more people than that do not meet.
+MAX_SHARES: Final = 16
+MAX_SHARE_TEXT_BYTES: Final = 1024
+MAX_RECIPIENT_KEY_BYTES: Final = 4096
+#: One row of a backup, in base64: a manifest's envelope is the largest.
+MAX_BACKUP_LINE_BYTES: Final = 4 * 1024 * 1024
+MAX_BACKUP_HEADER_BYTES: Final = 4096
+
 # --- collection of evidence -----------------------------------------------------------------------------------------
 #: SEV_FW_BLOB_MAX_SIZE, and what configfs-tsm may return of certificates.
 MAX_AUXILIARY_BYTES: Final = 64 * 1024
 #: Another process may write to our configfs entry; after so many tries something is wrong.
 TSM_ATTEMPTS: Final = 4
 TPM_COMMAND_SECONDS: Final = 30.0
+
+# --- agent ----------------------------------------------------------------------------------------------------------
+#: The private copy of a program lies in memory.
+MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024 * 1024
+#: A virtual environment with Spark, pandas and their tests has about 21 000.
+MAX_IMAGE_FILES: Final = 500_000
+#: Hashing large files runs without the interpreter's lock; more threads than cores gain nothing.
+IMAGE_HASH_THREADS: Final = 4
+#: Linux reads 256 bytes of a `#!` line.
+MAX_SHEBANG_BYTES: Final = 256
+BROKER_CONNECT_SECONDS: Final = 5.0
+BROKER_TIMEOUT_SECONDS: Final = 30.0
+#: A broker that restarts, or whose store changes hands, is back by then; jobs wait for it.
+BROKER_RETRY_SECONDS: Final = 30.0
+#: An unwrap of MAX_KEY_BATCH keys as JWE is about 200 KB.
+MAX_BROKER_ANSWER_BYTES: Final = 4 * 1024 * 1024
+#: A challenge whose answer was lost is used up; so often another one is asked for.
+ATTEST_ATTEMPTS: Final = 3
+#: Of a job that writes many datasets; each is dropped when its commit is registered.
+MAX_TICKETS: Final = 16384
 
 # --- Spark ----------------------------------------------------------------------------------------------------------
 #: A longer line is a wrong separator rather than data; a task holds at least one whole line in memory.

@@ -25,7 +25,7 @@ def server() -> Iterator[postgres.Server]:
 @pytest.fixture
 def postgres_location(server: postgres.Server) -> PostgresLocation:
     """An empty database."""
-    return server.location(server.new_database())
+    return server.location(server.emptied_database())
 
 
 @pytest.fixture

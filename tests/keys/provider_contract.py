@@ -179,7 +179,7 @@ class ProviderContract:
 
     # Several providers inherit this test: that is what a contract is for.
     @settings(
-        max_examples=150,
+        max_examples=60,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
     )

@@ -380,7 +380,7 @@ def test_descriptor_reads_back_and_every_change_changes_its_digest() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"files": {}},
+        {"files": {"": "aa" * 32}},
         {"files": {"../job.py": "aa" * 32}},
         {"files": {"/job.py": "aa" * 32}},
         {"files": {"a//b": "aa" * 32}},

@@ -13,22 +13,27 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from redoubt import errors
 from redoubt.errors import EndpointError, EndpointRefused, EndpointUnreachable, RedoubtError
 from redoubt.keys.cache import CachingKeySource
+from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
-from redoubt.limits import ENDPOINT_TIMEOUT_SECONDS, MAX_ENDPOINT_RESPONSE_BYTES, MAX_KEY_BATCH
+from redoubt.limits import ENDPOINT_TIMEOUT_SECONDS, MAX_ENDPOINT_RESPONSE_BYTES
 from redoubt.protocol.endpoint import (
     API_VERSION,
     ENDPOINT_FILE,
     ENDPOINT_VARIABLE,
     ERROR_URN,
     DataKeyRequest,
-    UnwrapRequest,
     decode_data_key,
+    decode_head,
     decode_health,
     decode_keys,
+    encode_heads,
+    register_path,
+    unwrap_in_batches,
 )
 
 #: What ``endpoint.json`` holds beside version and transport.
@@ -52,17 +57,15 @@ class EndpointClient:
 
     def unwrap(self, wrapped: Sequence[WrappedKey]) -> list[DataKey]:
         """Unwrap, in batches of one dataset and purpose, in order."""
-        groups: dict[Any, list[int]] = {}
-        for index, item in enumerate(wrapped):
-            groups.setdefault((item.context.dataset_id, item.context.purpose), []).append(index)
-        found: dict[int, DataKey] = {}
-        for (dataset_id, purpose), indexes in groups.items():
-            for start in range(0, len(indexes), MAX_KEY_BATCH):
-                batch = indexes[start : start + MAX_KEY_BATCH]
-                request = UnwrapRequest(dataset_id, purpose, tuple(wrapped[index] for index in batch))
-                keys = decode_keys(self._call("POST", "/v1/unwrap", request.encode()), request)
-                found.update(zip(batch, keys, strict=True))
-        return [found[index] for index in range(len(wrapped))]
+        return unwrap_in_batches(wrapped, lambda it: decode_keys(self._call("POST", "/v1/unwrap", it.encode()), it))
+
+    def registered_head(self, dataset_id: UUID) -> CommitHead | None:
+        """Return the registered head of a dataset; see :class:`redoubt.keys.register.HeadRegister`."""
+        return decode_head(self._call("GET", register_path(dataset_id), b""))
+
+    def register_head(self, dataset_id: UUID, *, previous: CommitHead | None, head: CommitHead) -> None:
+        """Register a head; see :class:`redoubt.keys.register.HeadRegister`."""
+        self._call("POST", register_path(dataset_id), encode_heads(previous=previous, head=head))
 
     def health(self) -> dict[str, Any]:
         """Return the endpoint's own description; raises EndpointError if it is another API or version."""

@@ -27,7 +27,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from redoubt.agent.certificate import job_certificate
 from redoubt.agent.connections import Connections
@@ -46,9 +46,15 @@ from redoubt.protocol.endpoint import (
     API_VERSION,
     ENDPOINT_FILE,
     ERROR_URN,
+    REGISTER_PATH,
+    RESOURCE_NAME,
+    RESOURCE_PATH,
     DataKeyRequest,
     UnwrapRequest,
+    dataset_of,
+    decode_heads,
     encode_data_key,
+    encode_head,
     encode_keys,
 )
 
@@ -65,11 +71,28 @@ class Transport(StrEnum):
     TLS = "tls"
 
 
+class ResourceSource(Protocol):
+    """Gives named secrets to the program."""
+
+    def resource(self, path: str) -> bytes:
+        """Return the resource ``repository/type/tag``; raises a RedoubtError if it is not given."""
+
+
 class KeyEndpoint:
     """A running key endpoint. ``folder`` is what clients are told; :meth:`close` ends it and removes the folder."""
 
-    def __init__(self, keys: KeySource, *, transport: Transport = Transport.UNIX, parent: Path | None = None) -> None:
+    def __init__(
+        self,
+        keys: KeySource,
+        *,
+        transport: Transport = Transport.UNIX,
+        parent: Path | None = None,
+        resources: ResourceSource | None = None,
+        user: int | None = None,
+    ) -> None:
+        """*resources* answers what is asked for as of CoCo's hub; *user* is another user id that is served instead."""
         self._keys = CachingKeySource(keys)
+        client = os.getuid() if user is None else user
         # In a caller's own folder (tests), else in one whose path is short enough for a socket.
         self.folder = (
             Path(tempfile.mkdtemp(prefix="redoubt-", dir=parent)) if parent else make_socket_folder("redoubt-")
@@ -77,7 +100,7 @@ class KeyEndpoint:
         self._server: _UnixServer | _TlsServer
         try:
             if transport is Transport.UNIX:
-                self._server = _UnixServer(self.folder / "endpoint.sock", self._keys)
+                self._server = _UnixServer(self.folder / "endpoint.sock", self._keys, client)
                 description: dict[str, Any] = {"socket": "endpoint.sock"}
             else:
                 self._server, description = _tls_server(self.folder, self._keys)
@@ -85,6 +108,10 @@ class KeyEndpoint:
                 self.folder / ENDPOINT_FILE,
                 json.dumps({"version": API_VERSION, "transport": transport.value, **description}).encode(),
             )
+            self._server.resources = resources
+            if user is not None:
+                for it in (*self.folder.iterdir(), self.folder):
+                    os.chown(it, user, -1)
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise EndpointError(
@@ -121,12 +148,20 @@ class _Handler(BaseHTTPRequestHandler):
     server: _UnixServer | _TlsServer
 
     def do_GET(self) -> None:
-        self._answer({"/v1/health": lambda _: json.dumps({"api": API_NAME, "version": API_VERSION}).encode()})
+        if self.path.startswith(RESOURCE_PATH):
+            self._answer({self.path: self._resource}, media_type="application/octet-stream")
+        elif self.path.startswith(REGISTER_PATH):
+            self._answer({self.path: self._head})
+        else:
+            self._answer({"/v1/health": lambda _: json.dumps({"api": API_NAME, "version": API_VERSION}).encode()})
 
     def do_POST(self) -> None:
-        self._answer({"/v1/unwrap": self._unwrap, "/v1/data-keys": self._data_key})
+        if self.path.startswith(REGISTER_PATH):
+            self._answer({self.path: self._register})
+        else:
+            self._answer({"/v1/unwrap": self._unwrap, "/v1/data-keys": self._data_key})
 
-    def _answer(self, calls: dict[str, Callable[[bytes], bytes]]) -> None:
+    def _answer(self, calls: dict[str, Callable[[bytes], bytes]], *, media_type: str = "application/json") -> None:
         keep = not self.close_connection
         self.close_connection = True  # until the request is known to be read to its end
         try:
@@ -145,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:  # noqa: BLE001  (a client must get an answer, and never our internals)
             self._problem(EndpointError("the key endpoint failed internally"))
         else:
-            self._send(HTTPStatus.OK, "application/json", answer)
+            self._send(HTTPStatus.OK, media_type, answer)
             self.server.connections.renew(self.connection, ENDPOINT_TIMEOUT_SECONDS)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
@@ -159,6 +194,21 @@ class _Handler(BaseHTTPRequestHandler):
     def _data_key(self, body: bytes) -> bytes:
         request = DataKeyRequest.decode(body)
         return encode_data_key(*self.server.keys.new_data_key(request.key, request.context))
+
+    def _head(self, body: bytes) -> bytes:
+        return encode_head(self.server.keys.registered_head(dataset_of(self.path)))
+
+    def _register(self, body: bytes) -> bytes:
+        previous, head = decode_heads(body)
+        dataset_id = dataset_of(self.path)
+        self.server.keys.register_head(dataset_id, previous=previous, head=head)
+        return encode_head(head)
+
+    def _resource(self, body: bytes) -> bytes:
+        name = self.path.removeprefix(RESOURCE_PATH)
+        if self.server.resources is None or not RESOURCE_NAME.fullmatch(name):
+            raise EndpointError("there is no such resource here: its name is repository/type/tag")
+        return self.server.resources.resource(name)
 
     def _body(self) -> bytes:
         lengths = self.headers.get_all("Content-Length", ["0"] if self.command == "GET" else [])
@@ -205,6 +255,7 @@ class _Threads(socketserver.ThreadingMixIn, socketserver.BaseServer):
 
     daemon_threads = True
     request_queue_size = 128
+    resources: ResourceSource | None = None
     #: From accepting a connection to its first request with the right token.
     admission_seconds = ENDPOINT_TIMEOUT_SECONDS
 
@@ -240,15 +291,16 @@ class _Threads(socketserver.ThreadingMixIn, socketserver.BaseServer):
 
 
 class _UnixServer(_Threads, socketserver.UnixStreamServer):
-    def __init__(self, path: Path, keys: CachingKeySource) -> None:
+    def __init__(self, path: Path, keys: CachingKeySource, client: int) -> None:
         self.keys = keys
+        self._client = client
         super().__init__(str(path), _Handler)
         path.chmod(0o600)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Drop connections of other users before a byte of theirs is read (socketserver's hook, hence the bool)."""
         raw = request.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-        return bool(_PEER.unpack(raw)[1] == os.getuid())
+        return bool(_PEER.unpack(raw)[1] == self._client)
 
     def authorise(self, handler: _Handler) -> None:
         """The peer was checked when it connected."""

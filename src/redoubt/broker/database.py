@@ -19,7 +19,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import URL, Connection, Executable, create_engine, event
@@ -149,6 +149,18 @@ def fetch(connection: Connection, statement: Executable) -> Sequence[Sequence[An
         return [tuple(row) for row in connection.execute(statement)]
     except (TypeError, ValueError, OverflowError):
         raise StoreDamaged("the store holds a value of an impossible type") from None
+
+
+def stream(connection: Connection, statement: Executable, *, rows_at_once: int) -> Iterator[Sequence[Any]]:
+    """Yield the rows of *statement* without holding all of them in memory; raises as :func:`fetch`."""
+    found = iter(connection.execute(statement, execution_options={"yield_per": rows_at_once}))
+    while True:
+        try:
+            yield tuple(next(found))
+        except StopIteration:
+            return
+        except (TypeError, ValueError, OverflowError):
+            raise StoreDamaged("the store holds a value of an impossible type") from None
 
 
 def fetch_one(connection: Connection, statement: Executable) -> Sequence[Any] | None:

@@ -1,4 +1,4 @@
-"""The broker's own primary keys: the rules of :mod:`redoubt.keys.booked` over the store's tables.
+"""The broker's own primary keys: the rules of :mod:`redoubt.keys.held` over the store's tables.
 
 Writers of one key wait for each other: they lock its row in ``keys`` first, then read what the one before left. So two
 brokers never make the same version, never lose a count, and never destroy what the other just referenced. Names are
@@ -18,8 +18,9 @@ from redoubt.broker.database import Database, fetch, fetch_one
 from redoubt.broker.header import READER, StoreHeader
 from redoubt.broker.schema import KEYS, VERSIONS, WRAPS
 from redoubt.errors import KeyExists, StoreDamaged
-from redoubt.keys.booked import BookedProvider, BookFacts
+from redoubt.keys.booked import BookedProvider
 from redoubt.keys.books import Books, Reference, VersionRow
+from redoubt.keys.held import BookFacts
 from redoubt.keys.names import KeyName
 from redoubt.keys.provider import KeyState
 from redoubt.keys.rootkey import RootKey

@@ -67,6 +67,15 @@ def attest(
     session.output.result(result, text=text if out is None else f"{text}, written to {out}")
 
 
+def choose(tee: Choice) -> Attester:
+    """Return the attester of *tee* on this machine; raises TeeMissing."""
+    from redoubt.evidence.collect.machine import attesters, choose_attester, consider
+
+    if tee is Choice.SIMULATED:
+        return _simulated()
+    return choose_attester(consider(attesters()), tee=None if tee is Choice.AUTO else Tee(tee.value))
+
+
 def _facts(attester: Attester, collected: Collected, why: str, report_data: bytes) -> dict[str, Json]:
     auxiliary = collected.auxiliary
     return {

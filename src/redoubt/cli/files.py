@@ -21,11 +21,11 @@ def read_file(path: Path, *, limit: int) -> bytes:
     return content
 
 
-def write_file(path: Path, content: bytes, *, replace: bool) -> None:
+def write_file(path: Path, content: bytes, *, replace: bool, mode: int = 0o666) -> None:
     """Write *path* whole or not at all; raises AlreadyExists unless *replace*, or StorageError."""
     from redoubt.sealed.local import AtomicFile
 
-    file = AtomicFile(path, replace=replace)
+    file = AtomicFile(path, replace=replace, mode=mode)
     try:
         file.write(content)
     except BaseException:

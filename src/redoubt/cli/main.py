@@ -49,8 +49,11 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "gc": "redoubt.cli.verify:gc_app",
         "evidence": "redoubt.cli.evidence",
         "attest": "redoubt.cli.attest",
+        "agent": "redoubt.cli.agent",
         "manifest": "redoubt.cli.manifest",
         "explain": "redoubt.cli.explain",
+        "broker": "redoubt.cli.broker",
+        "audit": "redoubt.cli.audit",
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
     }

@@ -139,7 +139,7 @@ def plan(session: Session, *, manifest: FileOption = DEFAULT) -> None:
             for it in found.changes
         ],
     }
-    session.output.result(data, text=_plan_text(found, current))
+    session.output.result(data, text=plan_text(found, current))
 
 
 @command(app, example="redoubt manifest log --json")
@@ -223,7 +223,8 @@ def _pair(pair: object) -> dict[str, Json]:
     return {name: str(getattr(pair, name)) for name in names}
 
 
-def _plan_text(found: Plan, current: SignedManifest | None) -> str:
+def plan_text(found: Plan, current: SignedManifest | None) -> str:
+    """Return *found*, against *current*, as people read it."""
     against = "nothing, for no manifest is set" if current is None else f"version {current.manifest.version}"
     lines = [f"against {against}:"]
     for sign_, word, listed in (("+", "allows", found.allowed), ("-", "forbids", found.forbidden)):

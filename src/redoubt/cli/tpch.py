@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -12,14 +16,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from redoubt.cli.engine_log import engine_log
-from redoubt.cli.output import Json
+from redoubt.cli.output import Json, counted
 from redoubt.cli.session import Session, command, group
-from redoubt.errors import NotFound, UsageError
+from redoubt.errors import NotFound, UsageError, WorkloadError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from redoubt.keys.provider import KeySource
+    from redoubt.keys.workspace import Workspace
+    from redoubt.workloads.tpch.demo import Line
 
 app = group("Generate TPC-H tables, seal them, run the 22 queries and check the answers.")
 
@@ -146,7 +152,10 @@ def demo(
     keep: Annotated[Path | None, typer.Option("--keep", metavar="DIR", help="Leave keys and data there.")] = None,
     master: MasterOption = "local[*]",
 ) -> None:
-    """Generate, create keys, seal, run all 22 queries on sealed data and check every answer against DuckDB."""
+    """Generate, create keys, seal, then run all 22 queries on sealed data as an attested program, each answer checked.
+
+    The broker is an embedded one for development and the evidence is simulated, so redoubt-dev must be installed.
+    """
     from redoubt.keys.workspace import Workspace
     from redoubt.workloads.tpch import demo as demonstration
 
@@ -154,11 +163,8 @@ def demo(
         workspace = Workspace.init(folder)
         session.output.say(f"made a workspace with the key {workspace.config.default_key}")
         with _spark(session, workspace, master) as spark:
-            data = demonstration.prepare(spark, workspace, folder, scale=scale, say=session.output.say)
-            lines = []
-            for line in demonstration.run(spark, data):
-                session.output.say(f"Q{line.number:02d} on sealed {line.source}: {line.rows} rows, as DuckDB has them")
-                lines.append(line)
+            demonstration.prepare(spark, workspace, folder, scale=scale, say=session.output.say)
+        lines = _run_attested(session, workspace, folder, scale=scale, master=master)
     parquet = [line for line in lines if line.source == "parquet"]
     rows: list[tuple[object, ...]] = [
         (
@@ -215,6 +221,28 @@ def _format(chosen: TextFormat) -> Literal["tbl", "csv", "parquet"]:
     return chosen.value
 
 
+def _run_attested(session: Session, workspace: Workspace, folder: Path, *, scale: float, master: str) -> list[Line]:
+    """Run the queries as a program of its own, which the workspace's development broker attests and gives the keys."""
+    from redoubt.agent.exec import Execution, execute
+    from redoubt.agent.measure import ProgramSpec, measure
+    from redoubt.cli.agent_local import describe, development_agent
+    from redoubt.cli.tpch_job import LINES
+    from redoubt.workloads.tpch.demo import Line
+
+    say = session.output.say
+    words = (sys.executable, "-m", "redoubt.cli.tpch_job", str(folder.absolute()), repr(scale), master)
+    started = time.perf_counter()
+    with measure(ProgramSpec(command=words), caller=dict(os.environ)) as program:
+        say(f"measured the program in {time.perf_counter() - started:.1f} s: {program.descriptor.digest}")
+        with development_agent(workspace, words, program, say=say) as agent:
+            outcome = execute(program, agent, execution=Execution(), attested=lambda it: say(describe(it)))
+    datasets = {dataset for dataset, _ in outcome.released}
+    say(f"the broker released {counted(len(outcome.released), 'data key')} of {counted(len(datasets), 'dataset')}")
+    if outcome.status != 0:
+        raise WorkloadError(f"the attested program ended with status {outcome.status}")
+    return [Line(**it) for it in json.loads((folder / LINES).read_text(encoding="utf-8"))]
+
+
 @contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is not None:
@@ -228,20 +256,12 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 @contextmanager
 def _spark(session: Session, keys: KeySource, master: str) -> Iterator[SparkSession]:
     from redoubt import spark as engine
+    from redoubt.cli.tpch_job import CONF
 
     with engine_log(session.output.say) as captured:
         with captured():
-            spark = engine.session("redoubt tpch", keys=keys, master=master, conf=_CONF)
+            spark = engine.session("redoubt tpch", keys=keys, master=master, conf=CONF)
         try:
             yield spark
         finally:
             engine.stop(spark)
-
-
-#: TPC-H at small scales on one machine: as many shuffle partitions as a laptop has cores, and room for broadcasts.
-_CONF = {
-    "spark.sql.shuffle.partitions": "8",
-    "spark.driver.memory": "4g",
-    "spark.log.level": "ERROR",
-    "spark.ui.showConsoleProgress": "false",
-}

@@ -8,16 +8,15 @@ lists the names.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 
+from redoubt.crypto.strict_json import JSON as JSON
 from redoubt.errors import EvidenceNonce, EvidenceUnbound, UsageError
 from redoubt.limits import MAX_NONCE_BYTES, REPORT_DATA_BYTES
-
-JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
 
 
 class Tee(StrEnum):

@@ -6,8 +6,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from redoubt.keys.provider import KeySource
+from redoubt.keys.register import CommitHead, HeadRegister
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
 from redoubt.limits import CACHED_KEY_SECONDS, MAX_CACHED_DATA_KEYS
 
@@ -43,6 +45,15 @@ class CachingKeySource:
                 self._keep(item, data_key)
                 known[item.encode()] = data_key
         return [known[record] for record in records]
+
+    def registered_head(self, dataset_id: UUID) -> CommitHead | None:
+        """Return what the source says, if it is a register; heads are never kept."""
+        return self._source.registered_head(dataset_id) if isinstance(self._source, HeadRegister) else None
+
+    def register_head(self, dataset_id: UUID, *, previous: CommitHead | None, head: CommitHead) -> None:
+        """Pass *head* on to the source, if it is a register."""
+        if isinstance(self._source, HeadRegister):
+            self._source.register_head(dataset_id, previous=previous, head=head)
 
     def clear(self) -> None:
         """Forget every key."""

@@ -1,7 +1,7 @@
 """The ``local`` provider: primary keys in the workspace's own keystore, wrapped under its root key.
 
 Only keys of class dev exist here: whoever has the file has the keys, and nothing is attested (hardening H25). What a
-key may do is decided in :mod:`redoubt.keys.booked`.
+key may do is decided in :mod:`redoubt.keys.held`.
 """
 
 from __future__ import annotations
@@ -9,17 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 from redoubt.errors import KeystoreDamaged, PassphraseError, RootKeyError
-from redoubt.keys.booked import BookedProvider, BookFacts
-from redoubt.keys.books import Books
+from redoubt.keys.booked import BookedProvider
+from redoubt.keys.bookfile import KeystoreBooks
+from redoubt.keys.held import BookFacts
 from redoubt.keys.keystore import Keystore, KeystoreHeader
 from redoubt.keys.names import Assurance
 from redoubt.keys.rootkey import RootKey
-from redoubt.keys.rows import SqliteBooks
-
-T = TypeVar("T")
 
 
 class LocalProvider(BookedProvider):
@@ -39,7 +36,7 @@ class LocalProvider(BookedProvider):
             place="a local keystore",
             damaged=KeystoreDamaged,
         )
-        super().__init__(_KeystoreBooks(keystore), facts, wrapping_key=self._root, clock=clock)
+        super().__init__(KeystoreBooks(keystore), facts, wrapping_key=self._root, clock=clock)
         self._keystore = keystore
         self._unlock = unlock
         self._root_wrapping_key: bytes | None = None
@@ -61,18 +58,3 @@ class LocalProvider(BookedProvider):
                 root.check(keystore_id=header.id, check_value=header.check_value, refusal=refusal)
                 self._root_wrapping_key = root.wrapping_key(header.id)
             return self._root_wrapping_key
-
-
-class _KeystoreBooks:
-    """The keystore as :class:`redoubt.keys.books.BookKeeper`."""
-
-    def __init__(self, keystore: Keystore) -> None:
-        self._keystore = keystore
-
-    def reading(self, work: Callable[[Books], T]) -> T:
-        with self._keystore.reading() as db:
-            return work(SqliteBooks(db))
-
-    def writing(self, work: Callable[[Books], T], *, repeatable: bool) -> T:  # SQLite leaves nothing open
-        with self._keystore.writing() as db:
-            return work(SqliteBooks(db))

@@ -48,6 +48,33 @@ def read_private_file(
     except BaseException:
         os.close(descriptor)
         raise
+    return _read(descriptor, path, limit_bytes=limit_bytes, what=what, refusal=refusal)
+
+
+def read_regular_file(
+    path: Path, *, limit_bytes: int, what: str, refusal: type[RedoubtError] = WorkspaceError
+) -> bytes:
+    """Return the content of *path*, a regular file or a link to one, which others may read.
+
+    Raises:
+        NotFound: there is no such file.
+        StorageError: the operating system refuses to read it.
+        RedoubtError: of class *refusal*, if it is not regular or too large.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise NotFound(f"{what} {path} does not exist") from None
+        raise StorageError(f"{what} {path} cannot be opened: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise refusal(f"{what} {path} is not a regular file")
+    return _read(descriptor, path, limit_bytes=limit_bytes, what=what, refusal=refusal)
+
+
+def _read(descriptor: int, path: Path, *, limit_bytes: int, what: str, refusal: type[RedoubtError]) -> bytes:
+    """Read the open file to its end, and close it."""
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from redoubt.errors import EndpointError, HeaderInvalid
+from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, Purpose, WrapContext, WrappedKey
-from redoubt.limits import DATA_KEY_BYTES, MAX_ENDPOINT_REQUEST_BYTES, MAX_KEY_BATCH
+from redoubt.limits import DATA_KEY_BYTES, MAX_COMMIT_NUMBER, MAX_ENDPOINT_REQUEST_BYTES, MAX_KEY_BATCH
 
 API_NAME = "redoubt-key-endpoint"
 API_VERSION = 1
 ENDPOINT_VARIABLE = "REDOUBT_ENDPOINT"
 ENDPOINT_FILE = "endpoint.json"
 ERROR_URN = "urn:redoubt:error:"
+REGISTER_PATH = "/v1/register/"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+#: As the api-server-rest of Confidential Containers' data hub (CDH) serves it.
+RESOURCE_PATH = "/cdh/resource/"
+RESOURCE_NAME = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}/){2}[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,22 @@ class DataKeyRequest:
         return cls(raw["key"], context)
 
 
+def unwrap_in_batches(
+    wrapped: Sequence[WrappedKey], ask: Callable[[UnwrapRequest], Sequence[DataKey]]
+) -> list[DataKey]:
+    """Return the data keys of *wrapped*, in order, *ask* being asked in batches of one dataset and purpose."""
+    groups: dict[tuple[UUID, Purpose], list[int]] = {}
+    for index, item in enumerate(wrapped):
+        groups.setdefault((item.context.dataset_id, item.context.purpose), []).append(index)
+    found: dict[int, DataKey] = {}
+    for (dataset_id, purpose), indexes in groups.items():
+        for start in range(0, len(indexes), MAX_KEY_BATCH):
+            batch = indexes[start : start + MAX_KEY_BATCH]
+            request = UnwrapRequest(dataset_id, purpose, tuple(wrapped[index] for index in batch))
+            found.update(zip(batch, ask(request), strict=True))
+    return [found[index] for index in range(len(wrapped))]
+
+
 def encode_keys(keys: Sequence[DataKey]) -> bytes:
     """Return the response to an unwrap request."""
     return _dump({"keys": key_items(keys)})
@@ -144,6 +167,64 @@ def read_data_key(record: Any, secret: Any, request: DataKeyRequest) -> tuple[Da
     if wrapped.context != request.context:
         raise EndpointError("the endpoint made a data key for another context than asked")
     return _data_key(request.context, secret), wrapped
+
+
+def encode_head(head: CommitHead | None) -> bytes:
+    """Return the response that tells a registered head."""
+    return _dump({"head": _head(head)})
+
+
+def decode_head(body: bytes) -> CommitHead | None:
+    """Parse such a response; raises EndpointError."""
+    return _read_head(_load(body, {"head"})["head"])
+
+
+def encode_heads(*, previous: CommitHead | None, head: CommitHead) -> bytes:
+    """Return the request to register *head*."""
+    return _dump({"previous": _head(previous), "head": _head(head)})
+
+
+def decode_heads(body: bytes) -> tuple[CommitHead | None, CommitHead]:
+    """Parse such a request; raises EndpointError."""
+    raw = _load(body, {"previous", "head"})
+    head = _read_head(raw["head"])
+    if head is None:
+        raise EndpointError("the request names no head")
+    return _read_head(raw["previous"]), head
+
+
+def register_path(dataset_id: UUID) -> str:
+    """Return the path of a dataset's registered head."""
+    return f"{REGISTER_PATH}{dataset_id}"
+
+
+def dataset_of(path: str) -> UUID:
+    """Return the dataset whose registered head lies under *path*; raises EndpointError."""
+    text = path.removeprefix(REGISTER_PATH)
+    try:
+        found = UUID(text)
+    except ValueError:
+        raise EndpointError("the path names no dataset") from None
+    if str(found) != text:
+        raise EndpointError("the path names no dataset in its one spelling")
+    return found
+
+
+def _head(head: CommitHead | None) -> dict[str, Any] | None:
+    return None if head is None else {"number": head.number, "digest": head.digest}
+
+
+def _read_head(value: Any) -> CommitHead | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or set(value) != {"number", "digest"}:
+        raise EndpointError("a head is not {number, digest}")
+    number, digest = value["number"], value["digest"]
+    if type(number) is not int or not 1 <= number <= MAX_COMMIT_NUMBER or not isinstance(digest, str):
+        raise EndpointError("a head has a malformed member")
+    if not _DIGEST.fullmatch(digest):
+        raise EndpointError("a head's digest is none")
+    return CommitHead(number, digest)
 
 
 def decode_health(body: bytes) -> dict[str, Any]:

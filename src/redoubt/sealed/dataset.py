@@ -3,7 +3,8 @@
 What a reader may rely on after :meth:`Dataset.open`: the head record is authentic under a data key that the key source
 released for this dataset, it lists every part, and each part opened through :meth:`Dataset.open_part` is exactly the
 listed one. What it may not rely on: that the head is the newest ever written. Whoever can delete the newest records
-rolls a dataset back; pass ``at_commit`` to pin a digest, else :attr:`Dataset.freshness` says that nothing vouches.
+rolls a dataset back. A key source that is a register of heads is asked, and a head behind the registered one refused;
+``at_commit`` pins a digest. :attr:`Dataset.freshness` says which of the two vouches, if any.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from redoubt.errors import (
     SealedError,
 )
 from redoubt.keys.provider import KeySource
+from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, WrapContext
 from redoubt.limits import MAX_COMMIT_BYTES, MAX_COMMIT_NUMBER, MAX_HEADER_BYTES
 from redoubt.sealed import keyfiles
 from redoubt.sealed.body import SealedReader, open_body
 from redoubt.sealed.commit import Commit, Part, PartKind, commit_name, digest_of, parse_commit_name
+from redoubt.sealed.freshness import check_registered, registered_head
 from redoubt.sealed.header import COMMIT_MEDIA_TYPE, FilePurpose, Header
 from redoubt.sealed.objects import storage_for
 from redoubt.sealed.standalone import open_standalone
@@ -41,6 +44,8 @@ class Freshness(StrEnum):
     """What vouches that the head is the newest commit."""
 
     PINNED = "pinned"
+    #: It is, or follows, the commit that the broker's register holds.
+    REGISTERED = "registered"
     NOT_CHECKED = "not checked"
 
 
@@ -78,6 +83,7 @@ class Dataset:
         Raises:
             NoCommit: there is no dataset.
             CommitUnexpected, IdentityMismatch: it is not the pinned one.
+            RegisterRollback: it is older than the register says.
             SealedError, KeyError_, StorageError: it cannot be read or is not authentic.
         """
         storage = storage_for(location) if isinstance(location, str) else location
@@ -85,11 +91,22 @@ class Dataset:
         if not numbers:
             raise NoCommit(f"{storage.location} holds no commit record")
         head = read_commit(storage, numbers[-1], keys=keys)
+        known = registered_head(keys, head.commit.dataset)
+        if known is not None:
+            if known.number > head.commit.number:  # somebody may have committed and registered between the two looks
+                head = read_commit(storage, commit_numbers(storage)[-1], keys=keys)
+            check_registered(
+                known,
+                CommitHead(head.commit.number, head.digest),
+                previous_of=lambda it: read_commit(storage, it, keys=keys).commit.previous,
+                where=storage.location,
+            )
         if dataset_id is not None and head.commit.dataset != dataset_id:
             raise IdentityMismatch(f"{storage.location} is dataset {head.commit.dataset}, expected {dataset_id}")
         if at_commit is not None and head.digest != at_commit:
             raise CommitUnexpected(f"the head of {storage.location} is {head.digest}, expected {at_commit}")
-        freshness = Freshness.NOT_CHECKED if at_commit is None else Freshness.PINNED
+        freshness = Freshness.NOT_CHECKED if known is None else Freshness.REGISTERED
+        freshness = freshness if at_commit is None else Freshness.PINNED
         return cls(storage, keys=keys, head=head, freshness=freshness)
 
     @property

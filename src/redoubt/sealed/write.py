@@ -22,12 +22,14 @@ from uuid import UUID, uuid4
 from redoubt.crypto import chunked
 from redoubt.errors import AlreadyExists, CommitConflict, CommitInvalid, StorageError
 from redoubt.keys.provider import KeySource
+from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, WrapContext
 from redoubt.limits import COMMIT_ATTEMPTS, MAX_COMMIT_BYTES
 from redoubt.sealed import keyfiles
 from redoubt.sealed.body import SealedWriter
 from redoubt.sealed.commit import Commit, Operation, Part, PartKind, commit_name, digest_of
 from redoubt.sealed.dataset import Dataset, Freshness, Head, commit_header, commit_numbers, read_commit, unwrap
+from redoubt.sealed.freshness import register
 from redoubt.sealed.header import FilePurpose, Header
 from redoubt.sealed.objects import storage_for
 from redoubt.sealed.storage import Sink, Storage
@@ -174,6 +176,7 @@ class DatasetWrite:
 
         Raises:
             CommitConflict: another writer came first and this write cannot go on top of it.
+            RegisterConflict, BrokerError: the commit is there, but the register of heads did not take it.
         """
         added = sorted(parts, key=lambda part: part.name.encode())
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if now is None else now))
@@ -233,4 +236,5 @@ class DatasetWrite:
         return [read_commit(self.storage, found, keys=self._keys) for found in later]
 
     def _dataset(self, head: Head) -> Dataset:
+        register(self._keys, head.commit.dataset, CommitHead(head.commit.number, head.digest))
         return Dataset(self.storage, keys=self._keys, head=head, freshness=Freshness.NOT_CHECKED)

@@ -26,6 +26,7 @@ from redoubt.agent.runtime import make_socket_folder
 from redoubt.errors import SparkError
 from redoubt.keys.provider import KeySource
 from redoubt.keys.workspace import Workspace
+from redoubt.protocol.endpoint import ENDPOINT_VARIABLE
 from redoubt.spark.assertions import assert_loaded
 from redoubt.spark.conf import SESSION_TIME_ZONE, merge, settings
 from redoubt.spark.jar import jar_path
@@ -74,12 +75,13 @@ class Job:
 
 
 def job(workspace: Path | str | None = None) -> Job:
-    """Return a job with the keys of *workspace* (default: the nearest ``.redoubt``).
+    """Return a job with the keys of *workspace* (default: of the agent's endpoint, or of the nearest ``.redoubt``).
 
     Raises:
         WorkspaceMissing, RootKeyError: there is no workspace, or its keys cannot be opened.
+        EndpointError: the agent's endpoint has ended.
     """
-    return Job(Workspace.open(Path(workspace) if workspace else None))
+    return Job(_keys(workspace))
 
 
 def session(
@@ -92,7 +94,8 @@ def session(
 ) -> SparkSession:
     """Return a SparkSession that reads and writes sealed data: a new one, or the one that runs, if it is as asked for.
 
-    *master* defaults to ``spark.master`` of *conf*, then to ``local[*]``; keys come from *keys*, or from the workspace.
+    *master* defaults to ``spark.master`` of *conf*, then to ``local[*]``; keys come from *keys*, from the workspace, or
+    by default from the agent that started this program (``$REDOUBT_ENDPOINT``), else from the nearest workspace.
     Stop it with :func:`stop`, which ends the key endpoint too; after ``spark.stop()`` that ends a moment later.
 
     Raises:
@@ -118,7 +121,7 @@ def session(
         )
     # Workers must find this installation; Spark would start whatever python3 is on the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    source = keys if keys is not None else Workspace.open(Path(workspace) if workspace else None)
+    source = keys if keys is not None else _keys(workspace)
     new = Job(source)
     try:
         user = {"spark.master": "local[*]", **_user_conf(master, conf)}
@@ -148,6 +151,12 @@ def stop(spark: SparkSession) -> None:
     for item in tuple(_sessions):
         if item.spark.sparkContext is context:
             item.close()
+
+
+def _keys(workspace: Path | str | None) -> KeySource:
+    if workspace is None and os.environ.get(ENDPOINT_VARIABLE):
+        return endpoint_keys()
+    return Workspace.open(Path(workspace) if workspace else None)
 
 
 def _user_conf(master: str | None, conf: Mapping[str, str] | None) -> dict[str, str]:

@@ -35,7 +35,7 @@ _FIELDS: Final = frozenset({"format", "files", "interpreter", "image", "jvm_opti
 class ProgramDescriptor:
     """One program with all that steers it. Raises ProgramInvalid when it is made with a value that has no place."""
 
-    #: File name in the bundle → SHA-256 in hex: application, py-files, jars, archives.
+    #: File name in the bundle → SHA-256 in hex: application, py-files, jars, archives. None for a program of the image.
     files: Mapping[str, str]
     #: Name in the bundle, or absolute path in the image, of what is executed.
     interpreter: str
@@ -50,8 +50,8 @@ class ProgramDescriptor:
     conf: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        if not self.files or len(self.files) > MAX_PROGRAM_FILES:
-            raise ProgramInvalid(f"a program has 1 to {MAX_PROGRAM_FILES} files")
+        if len(self.files) > MAX_PROGRAM_FILES:
+            raise ProgramInvalid(f"a program has at most {MAX_PROGRAM_FILES} files")
         for name, digest in self.files.items():
             _check_file_name(name)
             if not _SHA256.fullmatch(digest):

@@ -38,6 +38,14 @@ def consider(candidates: Sequence[Attester]) -> tuple[Considered, ...]:
     return tuple(Considered(it, it.look()) for it in candidates)
 
 
+def choose_attester(considered: Sequence[Considered], *, tee: Tee | None) -> Attester:
+    """Return the first attester that is present and can give evidence of this *tee*, or of any; raises TeeMissing."""
+    for it in considered:
+        if it.finding.present and (tee is None or tee in it.attester.tees):
+            return it.attester
+    raise _missing(considered, tee)
+
+
 def collect(considered: Sequence[Considered], report_data: bytes, *, tee: Tee | None) -> tuple[Attester, Collected]:
     """Return evidence of the first attester that is present, and of this *tee* if one is named.
 
@@ -50,6 +58,10 @@ def collect(considered: Sequence[Considered], report_data: bytes, *, tee: Tee | 
             collected = it.attester.collect(report_data)
             if tee is None or collected.tee is tee:
                 return it.attester, collected
+    raise _missing(considered, tee)
+
+
+def _missing(considered: Sequence[Considered], tee: Tee | None) -> TeeMissing:
     wanted = "a TEE" if tee is None else f"the TEE {tee}"
     reasons = "; ".join(f"{it.attester.name}: {it.finding.why}" for it in considered)
-    raise TeeMissing(f"this machine does not have {wanted} ({reasons})")
+    return TeeMissing(f"this machine does not have {wanted} ({reasons})")

@@ -4,6 +4,9 @@ Generates tables, makes a workspace with keys, seals the tables as Parquet and a
 on plain Parquet in turn and a few on sealed csv, and compares every answer with DuckDB's on the plain files. Plain and
 sealed Parquet are both written by Spark, so that they differ in nothing but the sealing; which of the two runs first
 alternates from query to query.
+
+Preparing and running are two programs. The second one gets its keys from an agent, and so from a broker that attested
+it, for data that the first one sealed with the keys of a workspace.
 """
 
 from __future__ import annotations
@@ -50,25 +53,30 @@ class Data:
     sealed: Dataset
     sealed_csv: Dataset
 
+    @classmethod
+    def below(cls, folder: Path, scale: float) -> Data:
+        """Return where the tables of a demonstration lie below *folder*."""
+        return cls(
+            generated=Dataset(folder / "parquet", scale, "parquet"),
+            generated_csv=Dataset(folder / "csv", scale, "csv"),
+            plain=Dataset(folder / "plain", scale, "parquet"),
+            sealed=Dataset(folder / "sealed", scale, "parquet"),
+            sealed_csv=Dataset(folder / "sealed-csv", scale, "csv"),
+        )
+
 
 def prepare(
     spark: SparkSession, workspace: Workspace, folder: Path, *, scale: float, say: Callable[[str], None]
 ) -> Data:
     """Generate and seal the tables below *folder*, which must be empty."""
     say(f"generating TPC-H at scale {scale:g} (csv and Parquet)")
-    csv = generate(folder / "csv", scale=scale, format="csv", parts=2)
-    parquet = generate(folder / "parquet", scale=scale, format="parquet", parts=2)
-    data = Data(
-        generated=parquet,
-        generated_csv=csv,
-        plain=Dataset(folder / "plain", scale, "parquet"),
-        sealed=Dataset(folder / "sealed", scale, "parquet"),
-        sealed_csv=Dataset(folder / "sealed-csv", scale, "csv"),
-    )
+    data = Data.below(folder, scale)
+    for made in (data.generated_csv, data.generated):
+        generate(made.directory, scale=scale, format=made.format, parts=2)
     say("sealing csv")
-    seal_text(csv, data.sealed_csv.directory, keys=workspace)
+    seal_text(data.generated_csv, data.sealed_csv.directory, keys=workspace)
     say("writing Parquet, plain and sealed")
-    tables = load_plain(spark, csv)
+    tables = load_plain(spark, data.generated_csv)
     for table in TABLES:
         frame = getattr(tables, table)
         frame.write.option("redoubt.plaintext", "allow").parquet(str(data.plain.table_directory(table)))

@@ -1,0 +1,137 @@
+"""Data keys and resources of a broker, for the key endpoint of an attested program.
+
+Every call carries the current attestation result; every answer with a secret is a JWE that only this agent's key opens.
+A result that the broker takes no more (the manifest changed, its time is over) is replaced once, by attesting again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from uuid import UUID
+
+from redoubt.agent.attest import Attestation, AttestedAgent
+from redoubt.agent.https import Answer, Refused, plain_error
+from redoubt.errors import AttesterUnauthenticated, RegisterConflict
+from redoubt.keys.register import CommitHead
+from redoubt.keys.types import DataKey, WrapContext, WrappedKey
+from redoubt.limits import MAX_TICKETS
+from redoubt.protocol import rcar
+from redoubt.protocol.endpoint import DataKeyRequest, UnwrapRequest, unwrap_in_batches
+from redoubt.protocol.jwe import decrypt
+from redoubt.protocol.key_api import (
+    PATH,
+    AdvanceRequest,
+    DataKeyAnswer,
+    RegisteredHead,
+    UnwrapAnswer,
+    parse_head,
+)
+
+
+class BrokerKeySource:
+    """A :class:`redoubt.keys.provider.KeySource` behind which an attested broker stands."""
+
+    def __init__(self, agent: AttestedAgent) -> None:
+        self._agent = agent
+        #: Dataset → the ticket of its newest data key.
+        self._tickets: OrderedDict[UUID, str] = OrderedDict()
+        self._released: set[tuple[UUID, UUID]] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def released(self) -> frozenset[tuple[UUID, UUID]]:
+        """Dataset and id of every data key that the broker gave."""
+        with self._lock:
+            return frozenset(self._released)
+
+    def new_data_key(self, key: str | None, context: WrapContext) -> tuple[DataKey, WrappedKey]:
+        """Make a data key; see :class:`redoubt.keys.provider.KeySource`.
+
+        Raises:
+            GrantRefused: the manifest does not let this program write the dataset.
+            BrokerError: the broker refuses, or does not answer.
+        """
+        request = DataKeyRequest(key, context)
+        # Asked twice it makes two keys, of which one is never used: as good as once.
+        answer, used = self._call("POST", f"{PATH}/data-keys", request.encode())
+        found = DataKeyAnswer.parse(decrypt(answer.body, used.key), request)
+        self._note([found.key])
+        with self._lock:
+            self._tickets[context.dataset_id] = found.ticket
+            self._tickets.move_to_end(context.dataset_id)
+            while len(self._tickets) > MAX_TICKETS:
+                self._tickets.popitem(last=False)
+        return found.key, found.wrapped
+
+    def unwrap(self, wrapped: Sequence[WrappedKey]) -> list[DataKey]:
+        """Unwrap, in batches of one dataset and purpose, in order.
+
+        Raises:
+            GrantRefused: the manifest does not let this program read a dataset.
+            WrapRefused: a record was changed, or belongs to another context.
+            BrokerError: the broker refuses, or does not answer.
+        """
+        return unwrap_in_batches(wrapped, self._unwrap)
+
+    def resource(self, path: str) -> bytes:
+        """Return the resource ``repository/type/tag``; raises ResourceMissing, GrantRefused or BrokerError."""
+        answer, used = self._call("GET", f"{rcar.PATH}/resource/{path}", b"")
+        return decrypt(answer.body, used.key)
+
+    def registered_head(self, dataset_id: UUID) -> CommitHead | None:
+        """Return the registered head of a dataset; raises GrantRefused or BrokerError."""
+        found = parse_head(self._call("GET", f"{PATH}/register/{dataset_id}", b"")[0].body)
+        return None if found is None else CommitHead(found.number, found.digest)
+
+    def register_head(self, dataset_id: UUID, *, previous: CommitHead | None, head: CommitHead) -> None:
+        """Register *head* as the successor of *previous*, with the ticket of the dataset's newest data key.
+
+        Raises:
+            RegisterConflict: another head is registered, or this agent made no data key for the dataset.
+            BrokerError: the broker refuses, or does not answer.
+        """
+        with self._lock:
+            ticket = self._tickets.get(dataset_id)
+        if ticket is None:
+            raise RegisterConflict(f"no data key of dataset {dataset_id} was made here, so there is no right to commit")
+        before = None if previous is None else RegisteredHead(number=previous.number, digest=previous.digest)
+        after = RegisteredHead(number=head.number, digest=head.digest)
+        body = AdvanceRequest(previous=before, head=after, ticket=ticket).encode()
+        try:
+            self._call("POST", f"{PATH}/register/{dataset_id}", body)
+        except RegisterConflict:
+            # The answer to a first try may have been lost: then the head is the one that was asked for.
+            if self.registered_head(dataset_id) != head:
+                raise
+        with self._lock:
+            if self._tickets.get(dataset_id) == ticket:
+                del self._tickets[dataset_id]
+
+    def _unwrap(self, request: UnwrapRequest) -> Sequence[DataKey]:
+        answer, used = self._call("POST", f"{PATH}/unwrap", request.encode())
+        keys = UnwrapAnswer.parse(decrypt(answer.body, used.key), request).keys
+        self._note(keys)
+        return keys
+
+    def _note(self, keys: Sequence[DataKey]) -> None:
+        with self._lock:
+            self._released.update((it.dataset_id, it.id) for it in keys)
+
+    def _call(self, method: str, path: str, body: bytes) -> tuple[Answer, Attestation]:
+        attested = self._agent.current()
+        try:
+            try:
+                return self._ask(method, path, body, attested), attested
+            except Refused as refused:
+                if not isinstance(refused.error, AttesterUnauthenticated):
+                    raise
+                attested = self._agent.renew(attested)
+                return self._ask(method, path, body, attested), attested
+        except Refused as refused:
+            raise plain_error(refused) from None
+
+    def _ask(self, method: str, path: str, body: bytes, attested: Attestation) -> Answer:
+        headers = {"Authorization": f"Bearer {attested.token}"}
+        return self._agent.brokers.call(method, path, body=body, headers=headers, repeatable=True)

@@ -1,0 +1,119 @@
+"""Attest first, start the program only then, end with it (``docs/agent.md``).
+
+    outcome = execute(program, agent, execution=Execution())
+
+The program gets data keys and resources at the key endpoint, secrets in files, and nothing else of the agent's: not its
+key, its attestation result or its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from redoubt.agent.attest import AttestedAgent
+from redoubt.agent.broker_keys import BrokerKeySource
+from redoubt.agent.bundle import private_memory_folder
+from redoubt.agent.endpoint import KeyEndpoint
+from redoubt.agent.environment import CACHE, ENDPOINT, SCRATCH, SECRETS
+from redoubt.agent.measure import MeasuredProgram
+from redoubt.agent.process import run_program, user_ids
+from redoubt.errors import UsageError
+from redoubt.keys.private import create_private_file
+from redoubt.protocol.endpoint import RESOURCE_NAME
+from redoubt.trust.ear_verify import AttestationResult
+
+_FILE_NAME: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How the program is run."""
+
+    #: File name → resource of the broker, ``repository/type/tag``.
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    #: Another user, for agents that run as root (hardening H14).
+    user: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, path in self.secrets.items():
+            if not name or name.startswith(".") or not set(name) <= set(_FILE_NAME):
+                raise UsageError(f"{name!r} is no name of a file for a secret")
+            if not RESOURCE_NAME.fullmatch(path):
+                raise UsageError(f"{path!r} is not repository/type/tag")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a program ended, and what it was given."""
+
+    status: int
+    #: Dataset and id of every data key that the broker released for it.
+    released: frozenset[tuple[UUID, UUID]]
+
+
+def execute(
+    program: MeasuredProgram,
+    agent: AttestedAgent,
+    *,
+    execution: Execution,
+    attested: Callable[[AttestationResult], None] = lambda _: None,
+) -> Outcome:
+    """Attest *program*, run it to its end, and say how it ended; *attested* is told the result before it starts.
+
+    Raises:
+        BrokerError, EarError, TokenError, AttestError: it was not attested, and not started.
+        ProgramFailed: it could not be started.
+    """
+    ids = None if execution.user is None else user_ids(execution.user)
+    attested(agent.current().result)
+    with ExitStack() as stack:
+        keys = BrokerKeySource(agent)
+        folders = stack.enter_context(_folders(ids))
+        for name, path in execution.secrets.items():
+            create_private_file(folders[SECRETS] / name, keys.resource(path))
+        for file in folders[SECRETS].iterdir():
+            _give(file, ids)
+        if ids is not None:
+            program.bundle.give_to(*ids)
+        user = None if ids is None else ids[0]
+        endpoint = stack.enter_context(KeyEndpoint(keys, resources=keys, user=user))
+        folders[ENDPOINT] = endpoint.folder
+        agent.keep_current()
+        stack.callback(agent.close)
+        status = run_program(
+            program.executable(),
+            program.argv(folders),
+            environment=program.environment(folders),
+            user=execution.user,
+        )
+    return Outcome(status=status, released=keys.released)
+
+
+@contextmanager
+def _folders(ids: tuple[int, int] | None) -> Iterator[dict[str, Path]]:
+    """Make the program's private folders: secrets and compiled code in memory, scratch where temporary files go."""
+    memory = private_memory_folder("redoubt-run-")
+    scratch = Path(tempfile.mkdtemp(prefix="redoubt-scratch-"))
+    try:
+        found = {SECRETS: memory / "secrets", CACHE: memory / "cache", SCRATCH: scratch}
+        for folder in found.values():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _give(folder, ids)
+        _give(memory, ids)
+        yield found
+    finally:
+        for folder in (memory, scratch):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _give(path: Path, ids: tuple[int, int] | None) -> None:
+    if ids is not None:
+        os.chown(path, *ids)

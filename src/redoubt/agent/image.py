@@ -1,0 +1,213 @@
+"""The image digest: everything of an interpreter's installation that can decide what a program does (H12).
+
+For Python that is the interpreter, its standard library, the whole virtual environment, ``site-packages`` with their
+``.pth`` files and ``sitecustomize``, and the folders that ``.pth`` files add; for Java the JDK. What the operating
+system gives to every program (the C library, the shell's tools) is not in it: it is part of the machine's own
+measurement.
+
+The digest is SHA-256 over the sorted list of (path, kind, SHA-256 of the content or text of the link). Content is
+hashed, never times. Nothing is executed to find out what to measure: the layout is read off the file system, because
+an interpreter that is not trusted yet must not run beside the agent.
+
+``__pycache__`` is left out, because programs run with ``PYTHONPYCACHEPREFIX``: Python then neither reads nor writes the
+caches beside the sources. Cache files hold the times of their sources, so with them no two machines would have one
+digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from redoubt.crypto.encoding import encode_fields
+from redoubt.errors import ProgramFailed
+from redoubt.limits import IMAGE_HASH_THREADS, MAX_CONFIG_BYTES, MAX_IMAGE_FILES
+
+_LABEL: Final = b"redoubt/image/v1"
+_CACHES: Final = "__pycache__"
+_BLOCK: Final = 1024 * 1024
+_BATCH: Final = 64
+_VERSIONED: Final = re.compile(r"python(3\.[0-9]+)t?")
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What of an image belongs to one interpreter."""
+
+    #: The path under which it is executed: of a virtual environment its own, since it is found by that.
+    executable: Path
+    roots: tuple[Path, ...]
+    #: Where packages lie.
+    sites: tuple[Path, ...] = ()
+
+
+def image_digest(roots: Sequence[Path]) -> str:
+    """Return the digest of everything below *roots*.
+
+    Raises:
+        ProgramFailed: something cannot be read, or there is too much.
+    """
+    try:
+        entries = sorted(_entries(roots))
+    except OSError as error:
+        raise ProgramFailed(f"{error.filename} of the image cannot be read: {error.strerror}") from None
+    files = [path for path, kind, _ in entries if kind in ("file", "program")]
+    batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
+    with ThreadPoolExecutor(IMAGE_HASH_THREADS) as pool:
+        digests = {path: digest for batch in pool.map(_hash_all, batches) for path, digest in batch}
+    whole = hashlib.sha256(encode_fields(_LABEL))
+    for path, kind, link in entries:
+        value = digests.get(path) or link.encode("utf-8", "surrogateescape")
+        whole.update(encode_fields(path.encode("utf-8", "surrogateescape"), kind.encode(), value))
+    return "sha256:" + whole.hexdigest()
+
+
+def python_installation(executable: Path) -> Installation:
+    """Return the installation of the Python interpreter *executable*.
+
+    Raises:
+        ProgramFailed: its layout is none that the agent knows, or a package in it cannot be measured.
+    """
+    real = Path(os.path.realpath(executable))
+    prefix = real.parent.parent
+    library = _library(real, prefix)
+    base = [real, library, *sorted(prefix.glob("lib/libpython3*.so*")), *prefix.glob(f"lib/{library.name}.zip")]
+    own = [library / "site-packages", library / "dist-packages", prefix / "lib/python3/dist-packages"]
+    own += [Path("/usr/local/lib", library.name, "dist-packages")] if prefix == Path("/usr") else []
+    environment = executable.parent.parent
+    if not (environment / "pyvenv.cfg").is_file():
+        sites = [it for it in own if it.is_dir()]
+        return _complete(real, [*base, *sites], sites)
+    folder = Path(os.path.realpath(executable.parent))
+    stable = folder / "python3"  # python, python3 and python3.11 are one interpreter: one name, one digest
+    named = stable if os.path.realpath(stable) == str(real) else folder / executable.name
+    environment = folder.parent
+    system = [it for it in own if it.is_dir()] if _uses_system_packages(environment / "pyvenv.cfg") else []
+    sites = [environment / "lib" / library.name / "site-packages", *system]
+    return _complete(named, [*base, environment, *system], sites)
+
+
+def java_installation(executable: Path) -> Installation:
+    """Return the JDK that *executable* (``…/bin/java``) belongs to; raises ProgramFailed if it is in none."""
+    real = Path(os.path.realpath(executable))
+    home = real.parent.parent
+    if real.parent.name != "bin" or not (home / "lib/modules").is_file():
+        raise ProgramFailed(f"{executable} is not the bin/java of a JDK")
+    return Installation(real, (home,))
+
+
+def _library(real: Path, prefix: Path) -> Path:
+    match = _VERSIONED.fullmatch(real.name)
+    names = [match[0]] if match else sorted(it.name for it in prefix.glob("lib/python3.*"))
+    found = [prefix / "lib" / name for name in names if (prefix / "lib" / name / "os.py").is_file()]
+    if len(found) != 1:
+        raise ProgramFailed(
+            f"{real} has no standard library in {prefix}/lib, or several",
+            hint="Name the interpreter itself, such as /usr/bin/python3.11, not a script that starts it.",
+        )
+    return found[0]
+
+
+def _uses_system_packages(config: Path) -> bool:
+    text = config.read_text(encoding="utf-8", errors="replace")[:MAX_CONFIG_BYTES]
+    return re.search(r"(?im)^\s*include-system-site-packages\s*=\s*true\s*$", text) is not None
+
+
+def _complete(executable: Path, roots: list[Path], sites: list[Path]) -> Installation:
+    added = [it for site in sites for it in _added_by_pth(site)]
+    for site in sites:
+        _check_editable(site, added)
+    return Installation(executable, tuple(dict.fromkeys([*roots, *added])), (*sites, *added))
+
+
+def _added_by_pth(site: Path) -> Iterator[Path]:
+    """Yield what the ``.pth`` files of *site* put on ``sys.path``; their ``import`` lines are code that lies in it."""
+    for file in sorted(site.glob("*.pth")):
+        for line in file.read_text(encoding="utf-8", errors="replace")[:MAX_CONFIG_BYTES].splitlines():
+            text = line.strip()
+            if text and not text.startswith(("#", "import ", "import\t")) and (site / text).exists():
+                yield Path(os.path.realpath(site / text))
+
+
+def _check_editable(site: Path, added: list[Path]) -> None:
+    """Refuse packages that an import hook loads from a folder that nothing else names."""
+    for file in site.glob("*.dist-info/direct_url.json"):
+        try:
+            facts = json.loads(file.read_text(encoding="utf-8")[:MAX_CONFIG_BYTES])
+            editable = bool(facts.get("dir_info", {}).get("editable"))
+            source = Path(os.path.realpath(unquote(urlsplit(facts["url"]).path)))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise ProgramFailed(f"{file} does not say where its package comes from") from None
+        if editable and not any(source in (it, *it.parents) for it in added):
+            raise ProgramFailed(
+                f"{file.parent.name} is an editable install through an import hook, which cannot be measured",
+                hint="Install it as a package: pip install without -e.",
+            )
+
+
+def _entries(roots: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
+    """Yield (path, kind, text of the link) of every file below *roots*, once; links out of them count as roots."""
+    pending = [Path(os.path.realpath(it)) if it.is_dir() else it for it in roots]
+    walked: set[Path] = set(pending)
+    seen: set[str] = set()
+    while pending:
+        root = pending.pop()
+        for path, status in _walk(root):
+            if path in seen:
+                continue
+            seen.add(path)
+            if len(seen) > MAX_IMAGE_FILES:
+                raise ProgramFailed(f"the image has more than {MAX_IMAGE_FILES} files")
+            if stat.S_ISLNK(status.st_mode):
+                yield path, "link", os.readlink(path)
+                target = Path(os.path.realpath(path))
+                if target.exists() and walked.isdisjoint((target, *target.parents)):
+                    walked.add(target)
+                    pending.append(target)
+            elif stat.S_ISREG(status.st_mode):
+                yield path, "program" if status.st_mode & 0o111 else "file", ""
+            else:
+                yield path, "other", ""
+
+
+def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    status = root.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        yield str(root), status
+        return
+    pending = [str(root)]
+    while pending:
+        with os.scandir(pending.pop()) as listing:
+            for it in listing:
+                if it.is_dir(follow_symlinks=False):
+                    if it.name != _CACHES:
+                        pending.append(it.path)
+                else:
+                    yield it.path, it.stat(follow_symlinks=False)
+
+
+def _hash_all(paths: list[str]) -> list[tuple[str, bytes]]:
+    return [(path, _hash(path)) for path in paths]
+
+
+def _hash(path: str) -> bytes:
+    digest = hashlib.sha256()
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            while block := os.read(descriptor, _BLOCK):
+                digest.update(block)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise ProgramFailed(f"{path} of the image cannot be read: {error.strerror}") from None
+    return digest.digest()

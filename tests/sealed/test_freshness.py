@@ -1,0 +1,125 @@
+"""The register of heads: rolled back and forked datasets are refused, a register that lags behind is not."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from tests.sealed.samples import write_dataset
+
+from redoubt.agent.client import EndpointClient
+from redoubt.agent.endpoint import KeyEndpoint
+from redoubt.errors import RegisterConflict, RegisterRollback
+from redoubt.keys.register import CommitHead
+from redoubt.keys.types import DataKey, WrapContext, WrappedKey
+from redoubt.keys.workspace import Workspace
+from redoubt.sealed.dataset import Dataset, Freshness
+from redoubt.sealed.write import DatasetWrite, WriteMode
+
+
+class Registering:
+    """A workspace that also keeps a register, as a broker does."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._heads: dict[UUID, CommitHead] = {}
+        self._lock = threading.Lock()
+
+    def new_data_key(self, key: str | None, context: WrapContext) -> tuple[DataKey, WrappedKey]:
+        return self._workspace.new_data_key(key, context)
+
+    def unwrap(self, wrapped: Sequence[WrappedKey]) -> Sequence[DataKey]:
+        return self._workspace.unwrap(wrapped)
+
+    def registered_head(self, dataset_id: UUID) -> CommitHead | None:
+        return self._heads.get(dataset_id)
+
+    def register_head(self, dataset_id: UUID, *, previous: CommitHead | None, head: CommitHead) -> None:
+        with self._lock:
+            if self._heads.get(dataset_id) != previous:
+                raise RegisterConflict("the registered head is another one")
+            self._heads[dataset_id] = head
+
+
+@pytest.fixture
+def keys(workspace: Workspace) -> Registering:
+    return Registering(workspace)
+
+
+def append(folder: Path, keys: Registering | Workspace | EndpointClient, name: str) -> Dataset:
+    write = DatasetWrite.begin(str(folder), keys=keys, mode=WriteMode.APPEND)
+    writer = write.parts.part(name, media_type="text/plain")
+    writer.write(b"x")
+    return write.commit([writer.finish()])
+
+
+def test_a_commit_is_registered_and_then_vouched_for(tmp_path: Path, keys: Registering) -> None:
+    dataset = append(tmp_path / "d", keys, "a")
+    assert keys.registered_head(dataset.id) == CommitHead(1, dataset.commit_digest)
+    assert Dataset.open(str(tmp_path / "d"), keys=keys).freshness is Freshness.REGISTERED
+
+
+def test_a_rolled_back_dataset_is_refused(tmp_path: Path, keys: Registering) -> None:
+    append(tmp_path / "d", keys, "a")
+    shutil.copytree(tmp_path / "d", tmp_path / "old")
+    append(tmp_path / "d", keys, "b")
+    with pytest.raises(RegisterRollback):
+        Dataset.open(str(tmp_path / "old"), keys=keys)
+    with pytest.raises(RegisterRollback):
+        append(tmp_path / "old", keys, "c")
+
+
+def test_a_fork_that_leaves_the_registered_commit_out_is_refused(
+    tmp_path: Path, keys: Registering, workspace: Workspace
+) -> None:
+    append(tmp_path / "d", keys, "a")
+    shutil.copytree(tmp_path / "d", tmp_path / "fork")
+    append(tmp_path / "d", keys, "b")
+    for name in ("c", "e", "f"):  # by a writer without a register, who cannot know better
+        append(tmp_path / "fork", workspace, name)
+    with pytest.raises(RegisterRollback):
+        Dataset.open(str(tmp_path / "fork"), keys=keys)
+
+
+def test_commits_that_were_not_registered_are_read_and_then_registered(
+    tmp_path: Path, keys: Registering, workspace: Workspace
+) -> None:
+    append(tmp_path / "d", keys, "a")
+    for name in ("b", "c"):
+        append(tmp_path / "d", workspace, name)
+    assert Dataset.open(str(tmp_path / "d"), keys=keys).freshness is Freshness.REGISTERED
+    dataset = append(tmp_path / "d", keys, "e")
+    assert keys.registered_head(dataset.id) == CommitHead(4, dataset.commit_digest)
+
+
+def test_writers_at_once_register_the_newest_commit(tmp_path: Path, keys: Registering) -> None:
+    append(tmp_path / "d", keys, "a")
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda it: append(tmp_path / "d", keys, it), "bce"))
+    dataset = Dataset.open(str(tmp_path / "d"), keys=keys)
+    assert keys.registered_head(dataset.id) == CommitHead(4, dataset.commit_digest)
+
+
+def test_the_key_endpoint_passes_the_register_on(tmp_path: Path, keys: Registering, workspace: Workspace) -> None:
+    with KeyEndpoint(keys) as endpoint:
+        client = EndpointClient(endpoint.folder)
+        dataset = append(tmp_path / "d", client, "a")
+        assert keys.registered_head(dataset.id) == CommitHead(1, dataset.commit_digest)
+        shutil.copytree(tmp_path / "d", tmp_path / "old")
+        append(tmp_path / "d", client, "b")
+        with pytest.raises(RegisterRollback):
+            Dataset.open(str(tmp_path / "old"), keys=client)
+        with pytest.raises(RegisterConflict):
+            client.register_head(dataset.id, previous=None, head=CommitHead(1, dataset.commit_digest))
+    with KeyEndpoint(workspace) as plain:
+        opened = Dataset.open(str(tmp_path / "old"), keys=EndpointClient(plain.folder))
+        assert opened.freshness is Freshness.NOT_CHECKED
+
+
+def test_who_keeps_no_register_says_that_freshness_was_not_checked(tmp_path: Path, workspace: Workspace) -> None:
+    assert write_dataset(tmp_path / "d", keys=workspace).freshness is Freshness.NOT_CHECKED
