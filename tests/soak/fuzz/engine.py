@@ -36,6 +36,8 @@ class Target:
     shape: Shape = Shape.BINARY
     #: Takes a large part of a millisecond or more: gets a tenth of the runs.
     slow: bool = False
+    #: The samples are refused, for what lies behind them.
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
