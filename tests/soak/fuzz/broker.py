@@ -10,9 +10,10 @@ import base64
 import functools
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from tests.broker.client import Client, SimulatedMachine
@@ -26,9 +27,11 @@ from redoubt.broker.routes import Access, Call, Reply, Route
 from redoubt.broker.service import Service
 from redoubt.broker.table import make_routes
 from redoubt.broker.tickets import Tickets
+from redoubt.crypto.strict_json import parse_object
 from redoubt.errors import (
     AuditBroken,
     BrokerError,
+    BrokerMessage,
     OwnerUnauthenticated,
     RedoubtError,
     TicketRefused,
@@ -55,6 +58,19 @@ from redoubt_dev.workspace_store import WorkspaceStore
 
 _NONCE, _EVIDENCE = b"NONCE", b"EVIDENCE"
 _MEMORY = Path("/dev/shm")
+_WORDS = json.dumps(
+    {
+        "bearer": "eyJh.eyJh.AAAA",
+        "session": str(UUID(int=1)),
+        "dataset": str(OUTPUT),
+        "id": str(UUID(int=2)),
+        "repository": "input",
+        "type": "key",
+        "tag": "1",
+        "start": "1",
+        "limit": "10",
+    }
+).encode()
 
 
 class Handlers:
@@ -76,17 +92,26 @@ class Handlers:
         self.attester = SimulatedMachine(Client(0, b"", self.core.id), machine, PROGRAM)
         self.result = self._attested()
 
-    def call(self, name: str, body: bytes, *, bearer: str | None = None, session: str | None = None) -> Reply:
-        """Call one handler, with values for the parameters of its path."""
+    def call(
+        self,
+        name: str,
+        body: bytes,
+        *,
+        bearer: str | None = None,
+        session: str | None = None,
+        query: Mapping[str, str] = {},
+        **words: str,
+    ) -> Reply:
+        """Call one handler; *words* are parameters of its path."""
         route = self.routes[name]
-        values = {"dataset": str(OUTPUT), "repository": "input", "type": "t", "tag": "x", "id": str(uuid4())}
+        values = {"dataset": str(OUTPUT), "repository": "input", "type": "t", "tag": "x", "id": str(uuid4()), **words}
         path = route.path.format(**values)
         return route.handle(
             Call(
                 method=route.method,
                 path=path,
                 parameters={it: values[it] for it in values if f"{{{it}}}" in route.path},
-                query={},
+                query=query,
                 bearer=self._owner_token(route, path, body) if bearer is None else bearer,
                 session=session,
                 body=body,
@@ -98,6 +123,28 @@ class Handlers:
             return self.result if route.access is Access.ATTESTER else None
         request = OwnerRequest(broker=self.core.id, method=route.method, path=path, body=body)
         return sign_owner_token(ALICE, request, now=datetime.now(UTC), token_id=uuid4())
+
+    def words(self, data: bytes) -> None:
+        """Call handlers with what HTTP carries outside of bodies: words of paths, queries, tokens and cookies."""
+        found = parse_object(data, what="the words", limit=10_000, refusal=BrokerMessage)
+        words = {name: str(found.get(name, "")) for name in ("dataset", "id", "repository", "type", "tag")}
+        page = {name: str(found[name]) for name in ("start", "limit") if name in found}
+        bearer, session = (str(found.get(it, "")) for it in ("bearer", "session"))
+        calls: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("audit", {"query": page}),
+            ("refusal", words),
+            ("register", words),
+            ("resource", words),
+            ("resource", {**words, "bearer": bearer}),
+            ("register", {**words, "bearer": bearer}),
+            ("keys", {"bearer": bearer}),
+            ("attest", {"bearer": "", "session": session}),
+        )
+        for name, given in calls:
+            try:
+                self.call(name, b"{}" if name == "attest" else b"", **given)
+            except RedoubtError:
+                continue
 
     def attest(self, data: bytes) -> Reply:
         """Send an attestation whose nonce and evidence, where they are not changed, are the right ones."""
@@ -155,6 +202,7 @@ def _handled(handlers: Handlers) -> list[Target]:
             Target(f"handler-{route}", handle(route), (body,), (RedoubtError,), Shape.JSON, slow=True)
             for route, body in bodies.items()
         ),
+        Target("handler-words", handlers.words, (_WORDS,), (BrokerMessage,), Shape.JSON, slow=True),
         Target("handler-attest", handlers.attest, (handlers.attestation(),), (RedoubtError,), Shape.JSON, slow=True),
     ]
 
