@@ -1,4 +1,4 @@
-"""Writes the pages that are derived from code: ``docs/errors.md`` and ``docs/cli.md``.
+"""Writes the pages that are derived from code: ``docs/errors.md``, ``docs/cli.md`` and ``docs/openapi.json``.
 
 python docs/generate.py            # write them
 python docs/generate.py --check    # exit 1 if one is out of date (also a test)
@@ -100,7 +100,20 @@ def _commands() -> Iterator[tuple[str, ...]]:
             yield (name, child)
 
 
-PAGES = {"errors.md": errors_page, "cli.md": cli_page}
+def openapi_page() -> str:
+    """Return ``docs/openapi.json``: what a broker serves as ``/openapi.json``."""
+    import json
+
+    from redoubt.broker.metrics import Metrics
+    from redoubt.broker.openapi import openapi_document
+    from redoubt.broker.service import Service
+    from redoubt.broker.table import make_routes
+
+    routes = make_routes(Service(core=None, verifiers={}, metrics=Metrics()))  # type: ignore[arg-type]  # never called
+    return json.dumps(openapi_document(routes), indent=1) + "\n"
+
+
+PAGES = {"errors.md": errors_page, "cli.md": cli_page, "openapi.json": openapi_page}
 
 
 def main() -> int:

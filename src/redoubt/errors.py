@@ -879,6 +879,16 @@ class ManifestRollback(ManifestError):
     next_step = "Take up what you want of the old manifest into a new version of the current one."
 
 
+class ManifestUnexpected(ManifestError):
+    """Another manifest is in force than the one that is expected."""
+
+    code = "manifest.unexpected"
+    cause = "The owners set a newer one since, or the broker answers for other owners, or an older state of it."
+    next_step = (
+        "Compare the version with `redoubt manifest log`; pass the manifest or digest that the owners agreed on."
+    )
+
+
 class ManifestChain(ManifestError):
     """A manifest does not follow the one that is set, or its history is broken."""
 

@@ -28,8 +28,10 @@ MAX_PASSPHRASE_BYTES: Final = 4096
 # --- key providers --------------------------------------------------------------------------------------------------
 #: MAX_KEY_BATCH unwrapped keys of a Vault are about 100 KB.
 MAX_PROVIDER_ANSWER_BYTES: Final = 1024 * 1024
-#: One exchange; lifecycle calls hold the books' lock for up to three, and others wait 30 s for it.
+#: One step of an exchange. Making a key takes a handful of exchanges in which others wait for the books, at most 30 s.
 PROVIDER_TIMEOUT_SECONDS: Final = 8.0
+#: OpenBao refuses a request with more than 1000 strings; an item has four.
+MAX_TRANSIT_BATCH: Final = 200
 #: Connections kept open between calls, each for one thread at a time.
 MAX_IDLE_PROVIDER_CONNECTIONS: Final = 4
 #: Tokens, secrets and API keys; a Kubernetes or Entra token has 1 to 4 KB.
@@ -188,6 +190,8 @@ EXPIRED_SESSION_SECONDS: Final = 3600
 MAX_RESOURCE_BYTES: Final = 1024 * 1024
 MAX_KEPT_REFUSALS: Final = 10_000
 MAX_AUDIT_PAGE: Final = 1000
+#: Rows that are written in one transaction: as many threads as decide at once.
+MAX_AUDIT_BATCH: Final = 128
 #: An event names an evidence digest, a decision and what it is about.
 MAX_AUDIT_EVENT_BYTES: Final = 64 * 1024
 #: A row of an export: the event with its number, time and digests.

@@ -335,7 +335,7 @@ def test_a_production_broker_refuses_simulated_evidence(laptop: Laptop, agent: A
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:1", "https://", "https://u:p@h", "https://h/path", "https://h?q=1", ""]
+    "url", ["http://127.0.0.1:1", "https://", "https://u:p@h", "https://h/path", "https://h?q=1", "https://h:x", ""]
 )
 def test_only_plain_https_addresses_name_a_broker(url: str) -> None:
     with pytest.raises(UsageError):

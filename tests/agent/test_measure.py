@@ -284,8 +284,16 @@ def test_a_script_with_an_interpreter_line_is_that_interpreters_program(python: 
     shell.write_text("#!/usr/bin/env sh\necho shell $1\n")
     shell.chmod(0o755)
     with measure(ProgramSpec(command=(str(shell), "x")), caller=CALLER) as program:
-        assert program.descriptor.interpreter == os.path.realpath("/bin/sh")
+        assert program.descriptor.interpreter == f"{os.path.realpath('/usr/bin')}/sh"
         assert run(program, tmp_path).stdout == "shell x\n"
+
+
+def test_an_executable_keeps_the_name_it_was_called_by(tmp_path: Path) -> None:
+    (tmp_path / "called").symlink_to("/bin/sh")
+    words = (str(tmp_path / "called"), "-c", "echo $0 done")
+    with measure(ProgramSpec(command=words), caller=CALLER) as program:
+        assert program.descriptor.files.keys() == {"app/called"}
+        assert run(program, tmp_path).stdout.endswith("app/called done\n")
 
 
 def test_an_executable_is_copied_and_run_from_the_copy(tmp_path: Path) -> None:
@@ -366,6 +374,25 @@ def test_sparks_configuration_is_written_as_java_reads_it(python: Path, job: Pat
         text = (program.bundle.folder / "conf/spark-defaults.conf").read_text()
         assert text == "spark.a=x\\ \\=\\ \\\\1\\n\\#\nspark.b=\n"
         assert program.descriptor.conf == conf
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("spark.jars", "evil.jar"),
+        ("spark.jars.packages", "evil:evil:1"),
+        ("spark.submit.pyFiles", "evil.py"),
+        ("spark.pyspark.python", "/evil/python"),
+        ("spark.driver.extraClassPath", "/evil"),
+        ("spark.driver.extraJavaOptions", "-Xss4m -javaagent:evil.jar"),
+        ("spark.executorEnv.LD_PRELOAD", "/evil.so"),
+        ("java.home", "/evil"),
+        ("spark.app.name", "{redoubt:bundle}"),
+    ],
+)
+def test_a_setting_of_spark_that_loads_code_is_refused(python: Path, job: Path, name: str, value: str) -> None:
+    with pytest.raises(ProgramFailed):
+        digest(ProgramSpec(command=(str(python), str(job)), conf={name: value}))
 
 
 @given(words=st.lists(st.text(alphabet="-cmWXuEI @./p\0é", max_size=6), max_size=6))

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import socket
 import ssl
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ from redoubt.protocol.jwe import Recipient, decrypt, public_jwk
 from redoubt.protocol.key_api import AdvanceRequest, DataKeyAnswer, RegisteredHead, UnwrapAnswer, parse_head
 from redoubt.protocol.owner_token import TYPE, OwnerRequest, body_hash, sign_owner_token
 from redoubt.protocol.problem import parse_problem
-from redoubt.protocol.rcar import ProgramStatement
+from redoubt.protocol.rcar import AttestResponse, ProgramStatement
 from redoubt.trust.refusal import Refusal
 from redoubt_dev import DevelopmentKey
 from redoubt_dev.broker import NAME
@@ -573,6 +574,26 @@ def test_no_answer_may_be_cached(world: World, token: str) -> None:
     for answer in (world.client.call("GET", "/healthz"), world.client.call("GET", "/nothing")):
         assert answer.headers["cache-control"] == "no-store"
         assert "server" not in answer.headers
+
+
+def test_log_and_metrics_hold_no_token_cookie_or_secret(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    machine = world.machine(arguments=("--month", "marker-3f9c"))
+    with caplog.at_level(logging.DEBUG):
+        cookie, challenge = machine.challenge()
+        token = AttestResponse.parse(machine.send(cookie, machine.request(challenge.nonce)).ok).token
+        _, record = world.sealed_key()
+        assert unwrap(world.client, token, record).status == 200
+        owner = signed(world.client)
+        assert world.client.call("GET", f"{PATH}?marker-77aa=1", bearer=owner).status == 200
+        world.client.call("GET", "/redoubt/v1/marker-77aa", bearer=owner)
+    said = caplog.text + world.client.call("GET", "/metrics").ok.decode()
+    audit = world.client.owner(ALICE, "GET", "/redoubt/v1/audit").ok.decode()
+    assert "unwrap 200" in said
+    assert 'route="unwrap"' in said
+    secrets = (cookie, token, token.split(".")[1], owner, base64.b64encode(challenge.nonce).decode(), "marker-3f9c")
+    for secret in (*secrets, "marker-77aa", base64.b64encode(record.ciphertext).decode()):
+        assert secret not in said
+        assert secret not in audit
 
 
 # --- a production broker ----------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from tests.keys.peers.softhsm import new_token
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -239,6 +240,31 @@ def test_mapped_namespace_reaches_the_other_keystore(shell: Shell) -> None:
     assert [key["name"] for key in other["keys"]] == ["key:lake/raw.dev", "key:main/default.dev"]
 
 
+def test_namespace_is_mapped_to_a_token_and_the_doctor_reaches_it(shell: Shell) -> None:
+    token = new_token()
+    variables = {"SOFTHSM2_CONF": os.environ["SOFTHSM2_CONF"]}
+    pin = shell.folder / "pin"
+    pin.touch(mode=0o600)
+    pin.write_text(token.pin)
+    given = [f"module={token.module}", f"token={token.label}", "pin_file=pin"]
+    sets = [text for setting in given for text in ("--set", setting)]
+    shell.run("keys", "map", "hsm", "pkcs11", *sets, variables=variables)
+    shell.run("keys", "create", "hsm/raw", variables=variables)
+    (shell.folder / "plain.txt").write_text("secret\n")
+    shell.run("seal", "plain.txt", "sealed", "--key", "hsm/raw", variables=variables)
+    shell.run("unseal", "sealed", "again.txt", variables=variables)
+    assert (shell.folder / "again.txt").read_text() == "secret\n"
+    check = json.loads(shell.run("doctor", "--json", variables=variables).stdout)["keys of hsm: pkcs11"]
+    assert check["ok"] is True
+    assert token.label in check["found"]
+    (shell.folder / "pin").write_text("wrong")
+    failing = shell.run("doctor", "--json", variables=variables, status=ExitStatus.ENVIRONMENT)
+    first = json.loads(failing.stdout.splitlines()[0])
+    assert first["keys of hsm: pkcs11"]["ok"] is False
+    assert "PIN" in first["keys of hsm: pkcs11"]["found"]
+    assert token.pin not in shell.printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "code"),
     [
@@ -252,7 +278,12 @@ def test_mapped_namespace_reaches_the_other_keystore(shell: Shell) -> None:
         (["destroy", "default"], ExitStatus.USAGE, "usage.invalid"),
         (["destroy", "default", "--version", "x", "--yes"], ExitStatus.USAGE, "usage.invalid"),
         (["enable", "default", "--version", "0"], ExitStatus.USAGE, "usage.invalid"),
-        (["map", "lake", "--provider", "vault"], ExitStatus.USAGE, "usage.invalid"),
+        (["map", "lake", "vault"], ExitStatus.USAGE, "usage.invalid"),
+        (["map", "lake", "vault", "--set", "url=http://localhost", "--set", "token_file=t"], 7, "workspace.provider"),
+        (["map", "lake", "vault", "--set", "url"], ExitStatus.USAGE, "usage.invalid"),
+        (["map", "lake", "vault", "--set", "url=a", "--set", "url=b"], ExitStatus.USAGE, "usage.invalid"),
+        (["map", "lake", "vault", "--set", "url=https://a", "--set", "pin=1"], ExitStatus.USAGE, "usage.invalid"),
+        (["map", "lake", "elsewhere"], ExitStatus.USAGE, "usage.invalid"),
         (["map", "lake", "--path", "nowhere"], ExitStatus.ENVIRONMENT, "workspace.missing"),
         (["bogus"], ExitStatus.USAGE, "usage.invalid"),
         ([], ExitStatus.USAGE, "usage.invalid"),

@@ -22,11 +22,11 @@ from tests.disclosure.capture import Loopback, tcp_streams, unavailable
 from tests.disclosure.markers import Hit, Marker, Searcher, names
 from tests.disclosure.watch import Watch
 
-from redoubt.crypto.wrap import unwrap_key
-from redoubt.keys import booked
+from redoubt.keys.booked import RootKeyHolder
 from redoubt.keys.books import load_versions
 from redoubt.keys.holder import KeyVersion
 from redoubt.keys.keystore import Keystore
+from redoubt.keys.local import LocalProvider
 from redoubt.keys.registry import KEYSTORE_FILE, ROOT_KEY_FILE
 from redoubt.keys.rootkey import read_root_key_file
 from redoubt.keys.rows import SqliteBooks
@@ -273,15 +273,15 @@ def _workspace_keys(workspace: Workspace) -> Iterator[Marker]:
     keystore = Keystore(workspace.state_folder / KEYSTORE_FILE)
     yield Marker("root key", path.read_bytes())
     yield Marker("root key's wrapping key", read_root_key_file(path).wrapping_key(keystore.header.id))
+    provider = workspace.provider_for(DEFAULT_KEY)
+    assert isinstance(provider, LocalProvider)
     with keystore.reading() as db:
         [row] = load_versions(SqliteBooks(db), DEFAULT_KEY)
     assert row.wrapped is not None
-    root = read_root_key_file(path).wrapping_key(keystore.header.id)
+    # The provider gives no primary key away, so its own method is borrowed.
+    holder = RootKeyHolder(provider._facts, lambda: read_root_key_file(path).wrapping_key(keystore.header.id))
     version = KeyVersion(row.name, row.number, keystore.header.id)
-    # No provider gives a primary key away, so it is unwrapped here.
-    yield Marker(
-        "primary key", unwrap_key(row.wrapped, wrapping_key=root, associated_data=booked._associated_data(version))
-    )
+    yield Marker("primary key", holder._primary(version, row.wrapped))
 
 
 def _data_keys(workspace: Workspace, folder: Path) -> Iterator[Marker]:

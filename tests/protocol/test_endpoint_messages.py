@@ -15,16 +15,23 @@ from hypothesis import strategies as st
 
 from redoubt.errors import EndpointError
 from redoubt.keys.names import KeyName
+from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, Purpose, WrapContext, WrappedKey
 from redoubt.limits import MAX_ENDPOINT_REQUEST_BYTES, MAX_KEY_BATCH
 from redoubt.protocol.endpoint import (
     DataKeyRequest,
     UnwrapRequest,
+    dataset_of,
     decode_data_key,
+    decode_head,
+    decode_heads,
     decode_health,
     decode_keys,
     encode_data_key,
+    encode_head,
+    encode_heads,
     encode_keys,
+    register_path,
 )
 
 CONTEXT = WrapContext(uuid4(), uuid4())
@@ -32,6 +39,7 @@ WRAPPED = WrappedKey(CONTEXT, KeyName.parse("key:main/default.dev"), 1, "aes-256
 KEY = DataKey(context=CONTEXT, secret=bytes(range(32)))
 UNWRAP = UnwrapRequest(CONTEXT.dataset_id, CONTEXT.purpose, (WRAPPED,))
 MAKE = DataKeyRequest("default", CONTEXT)
+HEAD = CommitHead(3, "sha256:" + "ab" * 32)
 
 
 def test_round_trips() -> None:
@@ -42,6 +50,21 @@ def test_round_trips() -> None:
     assert (key.id, key.dataset_id, key.secret) == (KEY.id, KEY.dataset_id, KEY.secret)
     made, wrapped = decode_data_key(encode_data_key(KEY, WRAPPED), MAKE)
     assert (made.secret, wrapped) == (KEY.secret, WRAPPED)
+    assert decode_head(encode_head(HEAD)) == HEAD
+    assert decode_head(encode_head(None)) is None
+    assert decode_heads(encode_heads(previous=None, head=HEAD)) == (None, HEAD)
+    assert dataset_of(register_path(CONTEXT.dataset_id)) == CONTEXT.dataset_id
+
+
+@pytest.mark.parametrize("text", ["", "x", "../v1/unwrap", str(CONTEXT.dataset_id).upper(), CONTEXT.dataset_id.hex])
+def test_a_path_that_names_no_dataset_in_its_one_spelling_is_refused(text: str) -> None:
+    with pytest.raises(EndpointError):
+        dataset_of(f"/v1/register/{text}")
+
+
+def test_a_request_to_register_nothing_is_refused() -> None:
+    with pytest.raises(EndpointError, match="no head"):
+        decode_heads(b'{"previous":null,"head":null}')
 
 
 @pytest.mark.parametrize(
@@ -73,6 +96,8 @@ DECODERS: list[tuple[Callable[[bytes], object], bytes]] = [
     (lambda body: decode_keys(body, UNWRAP), encode_keys([KEY])),
     (lambda body: decode_data_key(body, MAKE), encode_data_key(KEY, WRAPPED)),
     (decode_health, b'{"api":"redoubt-key-endpoint","version":1}'),
+    (decode_head, encode_head(HEAD)),
+    (decode_heads, encode_heads(previous=HEAD, head=HEAD)),
 ]
 decoders = st.sampled_from(DECODERS)
 values = st.recursive(

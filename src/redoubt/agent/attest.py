@@ -23,7 +23,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from redoubt.agent.https import Answer, BrokerConnection, Refused, plain_error
+from redoubt.agent.https import Answer, BrokerConnection
 from redoubt.errors import (
     BrokerMessage,
     BrokerUnreachable,
@@ -156,21 +156,18 @@ class AttestedAgent:
         raise AssertionError("unreachable")
 
     def _attest_once(self) -> Attestation:
+        issuer, manifest = self._identify()
+        auth = rcar.AuthRequest(self._kind().value)
+        answer = self.brokers.call("POST", f"{rcar.PATH}/auth", body=auth.encode(), repeatable=True)
+        nonce = rcar.Challenge.parse(answer.body).nonce
+        request = self._request(nonce)
+        cookie = {"Cookie": f"{rcar.SESSION_COOKIE}={_session(answer)}"}
         try:
-            issuer, manifest = self._identify()
-            auth = rcar.AuthRequest(self._kind().value)
-            answer = self.brokers.call("POST", f"{rcar.PATH}/auth", body=auth.encode(), repeatable=True)
-            nonce = rcar.Challenge.parse(answer.body).nonce
-            request = self._request(nonce)
-            cookie = {"Cookie": f"{rcar.SESSION_COOKIE}={_session(answer)}"}
-            try:
-                answer = self.brokers.call(
-                    "POST", f"{rcar.PATH}/attest", body=request.encode(), headers=cookie, repeatable=False
-                )
-            except BrokerUnreachable as lost:
-                raise SessionExpired(f"the answer to the attestation was lost: {lost.what}") from None
-        except Refused as refused:
-            raise plain_error(refused) from None
+            answer = self.brokers.call(
+                "POST", f"{rcar.PATH}/attest", body=request.encode(), headers=cookie, repeatable=False
+            )
+        except BrokerUnreachable as lost:
+            raise SessionExpired(f"the answer to the attestation was lost: {lost.what}") from None
         token = rcar.AttestResponse.parse(answer.body).token
         now = self._clock()
         result = verify_ear(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from redoubt.agent.attest import Attestation, AttestedAgent
-from redoubt.agent.https import Answer, Refused, plain_error
+from redoubt.agent.https import Answer
 from redoubt.errors import AttesterUnauthenticated, RegisterConflict
 from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
@@ -122,15 +122,10 @@ class BrokerKeySource:
     def _call(self, method: str, path: str, body: bytes) -> tuple[Answer, Attestation]:
         attested = self._agent.current()
         try:
-            try:
-                return self._ask(method, path, body, attested), attested
-            except Refused as refused:
-                if not isinstance(refused.error, AttesterUnauthenticated):
-                    raise
-                attested = self._agent.renew(attested)
-                return self._ask(method, path, body, attested), attested
-        except Refused as refused:
-            raise plain_error(refused) from None
+            return self._ask(method, path, body, attested), attested
+        except AttesterUnauthenticated:
+            attested = self._agent.renew(attested)
+            return self._ask(method, path, body, attested), attested
 
     def _ask(self, method: str, path: str, body: bytes, attested: Attestation) -> Answer:
         headers = {"Authorization": f"Bearer {attested.token}"}

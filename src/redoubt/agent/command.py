@@ -74,7 +74,7 @@ def read_command(words: Sequence[str], *, search_path: str) -> Command:
         return _python(python_installation(executable), words[1:])
     if real.name == "java":
         return _java(java_installation(executable), words[1:])
-    name = f"app/{real.name}"
+    name = f"app/{executable.name}"  # as it was called: programs of many names go by their first word
     return Command(interpreter=name, argv=(f"{BUNDLE}/{name}",), arguments=tuple(words[1:]), sources={name: real})
 
 
@@ -96,7 +96,8 @@ def _find(word: str, search_path: str) -> Path:
     found = shutil.which(word, path=search_path)
     if found is None:
         raise ProgramFailed(f"{word!r} is no program that can be executed")
-    return Path(found).absolute()
+    path = Path(found).absolute()
+    return Path(os.path.realpath(path.parent)) / path.name  # its last name may be a link that means something
 
 
 # --- scripts ----------------------------------------------------------------------------------------------------------
@@ -130,11 +131,11 @@ def _script(path: Path, shebang: list[str], arguments: Sequence[str], search_pat
         return _python(python_installation(executable), [*options, str(path), *arguments])
     name = f"app/{path.name}"
     return Command(
-        interpreter=str(real),
-        argv=(str(real), *options, f"{BUNDLE}/{name}"),
+        interpreter=str(executable),
+        argv=(str(executable), *options, f"{BUNDLE}/{name}"),
         arguments=tuple(arguments),
         sources={name: path},
-        roots=(real,),
+        roots=(executable,),
     )
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from redoubt.errors import BrokerMessage, BrokerUnreachable, BrokerUntrusted, RedoubtError, UsageError
 from redoubt.limits import (
@@ -25,7 +24,7 @@ from redoubt.limits import (
     BROKER_TIMEOUT_SECONDS,
     MAX_BROKER_ANSWER_BYTES,
 )
-from redoubt.protocol.problem import parse_problem
+from redoubt.protocol.problem import ReadProblem, parse_problem
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
@@ -41,21 +40,15 @@ class Answer:
     cookies: tuple[str, ...] = ()
 
 
-class Refused(Exception):
-    """A problem document: the error, and the id under which the owners find its reasons."""
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A try that brought no answer."""
 
-    def __init__(self, error: RedoubtError, correlation: UUID | None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.correlation = correlation
-
-
-class _Lost(Exception):
-    """A connection failed; ``sent`` says whether the request may have arrived."""
-
-    def __init__(self, why: str, *, sent: bool) -> None:
-        super().__init__(why)
-        self.sent = sent
+    why: str
+    #: Whether the request may have been acted on.
+    sent: bool
+    #: How long the broker asked to wait.
+    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +64,8 @@ class Brokers:
         if not self.urls:
             raise UsageError("no broker is named")
         for url in self.urls:
-            parts = urlsplit(url)
-            plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username or parts.password)
-            if parts.scheme != "https" or not parts.hostname or not plain:
-                raise UsageError(f"{url!r} is not https://HOST:PORT")
+            if not _is_address(url):
+                raise UsageError("a broker's address is not https://HOST:PORT")
 
 
 class BrokerConnection:
@@ -110,7 +101,7 @@ class BrokerConnection:
         """Return the answer to one request; *repeatable* says that doing it twice is as good as once.
 
         Raises:
-            Refused: the broker said no.
+            RedoubtError: the broker said no; with the id under which the owners find the reasons, if there is one.
             BrokerUntrusted: what answers is not a pinned broker.
             BrokerUnreachable: none answers in time, or one may have done what cannot be repeated.
         """
@@ -119,25 +110,20 @@ class BrokerConnection:
         tries = 0
         while True:
             url = self._urls[self._next % len(self._urls)]
-            wait = 0.0
-            try:
-                answer, wait = self._once(url, method, path, body, headers or {})
-                if answer is not None:
-                    return answer
-                reason, may_repeat = f"{url} is busy", True
-            except _Lost as lost:
-                reason, may_repeat = f"{url}: {lost}", repeatable or not lost.sent
+            found = self._once(url, method, path, body, headers or {})
+            if isinstance(found, Answer):
+                return found
             tries += 1
             self._next += 1
-            if not may_repeat or self._clock() >= deadline:
-                raise BrokerUnreachable(f"no broker answers: {reason}")
+            left = deadline - self._clock()
+            if (found.sent and not repeatable) or left <= 0:
+                raise BrokerUnreachable(f"no broker answers: {url}: {found.why}")
             if tries % len(self._urls) == 0:
-                self._sleep(min(max(pause * random.uniform(0.5, 1.0), wait), deadline - self._clock() + _FIRST_PAUSE))  # noqa: S311 - a pause, no secret
+                waiting = pause * random.uniform(0.5, 1.0)  # noqa: S311 - a pause is no secret
+                self._sleep(min(max(waiting, found.wait), left))
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _once(
-        self, url: str, method: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> tuple[Answer | None, float]:
+    def _once(self, url: str, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer | _Failed:
         parts = urlsplit(url)
         connection = http.client.HTTPSConnection(
             parts.hostname or "", parts.port or 443, timeout=BROKER_CONNECT_SECONDS, context=self._context
@@ -155,29 +141,40 @@ class BrokerConnection:
         except ssl.SSLCertVerificationError as error:
             raise BrokerUntrusted(f"{url} is not the pinned broker: {error.verify_message or error.reason}") from None
         except (OSError, http.client.HTTPException) as error:
-            raise _Lost(str(error) or type(error).__name__, sent=sent) from None
+            return _Failed(str(error) or type(error).__name__, sent)
         finally:
             connection.close()
         if len(content) > MAX_BROKER_ANSWER_BYTES:
             raise BrokerMessage(f"the broker's answer exceeds {MAX_BROKER_ANSWER_BYTES} bytes")
         if response.status in _TRY_LATER:
-            return None, _seconds(response.getheader("Retry-After"))
+            # What stands between may have passed the request on; the broker itself refuses before it acts.
+            passed_on = response.status == HTTPStatus.BAD_GATEWAY
+            return _Failed("it is busy", sent=passed_on, wait=_seconds(response.getheader("Retry-After")))
         if response.status >= HTTPStatus.BAD_REQUEST:
-            problem = parse_problem(content, status=response.status)
-            raise Refused(problem.error, problem.correlation)
-        return Answer(response.status, content, tuple(response.headers.get_all("Set-Cookie", []))), 0.0
+            raise _with_id(parse_problem(content, status=response.status))
+        return Answer(response.status, content, tuple(response.headers.get_all("Set-Cookie", [])))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    more = parts.path.strip("/") or parts.query or parts.fragment or parts.username or parts.password
+    return parts.scheme == "https" and bool(parts.hostname) and not more and port != 0
 
 
 def _seconds(text: str | None) -> float:
     return float(text) if text and text.isascii() and text.isdigit() and len(text) <= len("99") else 0.0
 
 
-def plain_error(refused: Refused) -> RedoubtError:
-    """Return the error of a refusal that has no id, or names it where it has one."""
-    error, told = refused.error, refused.error.what
-    if refused.correlation is None:
+def _with_id(problem: ReadProblem) -> RedoubtError:
+    """Return the error, naming the id of its reasons if it has one."""
+    error, told = problem.error, problem.error.what
+    if problem.correlation is None:
         return error
     return type(error)(
-        told if str(refused.correlation) in told else f"{told} (id {refused.correlation})",
-        hint=f"Give the id to a data owner: `redoubt explain {refused.correlation}` shows the reason.",
+        told if str(problem.correlation) in told else f"{told} (id {problem.correlation})",
+        hint=f"Give the id to a data owner: `redoubt explain {problem.correlation}` shows the reason.",
     )

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from redoubt.agent.bundle import Bundle
-from redoubt.agent.command import BUNDLE, Command, check_java_option, read_command, refuse_mark
+from redoubt.agent.command import BUNDLE, Command, check_java_option, read_command
+from redoubt.agent.conf import properties
 from redoubt.agent.environment import dropped_names, program_environment, resolve
 from redoubt.agent.image import Installation, image_digest, java_installation
 from redoubt.errors import ProgramFailed
@@ -99,7 +100,7 @@ def measure(spec: ProgramSpec, *, caller: Mapping[str, str]) -> MeasuredProgram:
     try:
         archives = _copy(bundle, command, spec)
         if spec.conf:
-            bundle.write("conf/spark-defaults.conf", _properties(spec.conf))
+            bundle.write("conf/spark-defaults.conf", properties(spec.conf))
         bundle.seal()
         environment = program_environment(
             command,
@@ -156,17 +157,3 @@ def _single_word(option: str) -> str:
     if any(it.isspace() or it in "\"'" for it in option):
         raise ProgramFailed(f"the JVM option {option[:64]!r} holds white space or quotes")
     return option
-
-
-def _properties(conf: Mapping[str, str]) -> bytes:
-    """Return *conf* as java.util.Properties reads it."""
-    lines = []
-    for name, value in sorted(conf.items()):
-        refuse_mark(value)
-        lines.append(f"{_escaped(name)}={_escaped(value)}\n")
-    return "".join(lines).encode()
-
-
-def _escaped(text: str) -> str:
-    special = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
-    return "".join(special.get(it) or (f"\\{it}" if it in "\\ =:#!" else it) for it in text)

@@ -118,7 +118,7 @@ class RunningBroker:
 
 def _bind(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    # asyncio turns off Nagle's algorithm only where the protocol is named, and each answer would wait 40 ms without.
+    # With its protocol named, asyncio turns Nagle's algorithm off: an answer is two writes, and would wait 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -137,6 +137,8 @@ def _config(app: object, identity: Certified) -> uvicorn.Config:
             f"certificate and key cannot be used: {error.strerror or type(error).__name__}"
         ) from None
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # It would write paths with their queries, wherever a handler happens to be; web.py has the log of requests.
+    logging.getLogger("uvicorn.access").disabled = True
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=BoundedHttpProtocol,

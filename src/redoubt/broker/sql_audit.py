@@ -12,13 +12,14 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
 
+from redoubt.broker.combine import Combiner
 from redoubt.broker.database import Database, fetch, fetch_one
 from redoubt.broker.header import READER
 from redoubt.broker.schema import AUDIT, AUDIT_HEAD, from_microseconds, to_microseconds
 from redoubt.errors import AuditBroken, AuditTruncated, StoreDamaged
 from redoubt.evidence.claims import JSON
 from redoubt.evidence.strict_json import parse_object
-from redoubt.limits import MAX_AUDIT_EVENT_BYTES, MAX_AUDIT_PAGE
+from redoubt.limits import MAX_AUDIT_BATCH, MAX_AUDIT_EVENT_BYTES, MAX_AUDIT_PAGE
 from redoubt.trust.audit_chain import START, AuditEntry, ChainEnd, event_text, next_entry
 
 _COLUMNS: Final = (AUDIT.c.number, AUDIT.c.at, AUDIT.c.event, AUDIT.c.previous, AUDIT.c.digest)
@@ -29,29 +30,28 @@ class SqlAudit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._appends = Combiner(self._append, largest=MAX_AUDIT_BATCH)
 
     def append(self, event: Mapping[str, JSON], *, at: datetime) -> AuditEntry:
-        """Add a row to the chain.
+        """Add a row to the chain; rows of several threads share a transaction.
 
         Raises:
             UsageError: the event is too large, or holds what RFC 8785 cannot spell.
             AuditTruncated: the newest row is not the one that was written last.
         """
+        next_entry(START, event, at=at)  # whoever brings an impossible event fails alone
+        return self._appends.call((event, at))
 
-        def work(connection: Connection) -> AuditEntry:
+    def _append(self, batch: Sequence[tuple[Mapping[str, JSON], datetime]]) -> Sequence[AuditEntry]:
+        def work(connection: Connection) -> Sequence[AuditEntry]:
             end = _locked_end(connection)
-            entry = next_entry(end, event, at=at)
-            connection.execute(
-                insert(AUDIT).values(
-                    number=entry.number,
-                    at=to_microseconds(entry.at),
-                    event=event_text(event).decode(),
-                    previous=entry.previous,
-                    digest=entry.digest,
-                )
-            )
-            connection.execute(update(AUDIT_HEAD).values(number=entry.number, digest=entry.digest))
-            return entry
+            entries = []
+            for event, at in batch:
+                entries.append(next_entry(end, event, at=at))
+                end = ChainEnd.of(entries[-1])
+            connection.execute(insert(AUDIT), [_row(entry) for entry in entries])
+            connection.execute(update(AUDIT_HEAD).values(number=end.number, digest=end.digest))
+            return entries
 
         # To write down a decision twice does no harm; to lose one does.
         return self._database.writing(work, repeatable=True)
@@ -91,6 +91,16 @@ def _locked_end(connection: Connection) -> ChainEnd:
 
 def _newest(connection: Connection) -> Sequence[Any] | None:
     return fetch_one(connection, select(*_COLUMNS).order_by(AUDIT.c.number.desc()).limit(1))
+
+
+def _row(entry: AuditEntry) -> dict[str, object]:
+    return {
+        "number": entry.number,
+        "at": to_microseconds(entry.at),
+        "event": event_text(entry.event).decode(),
+        "previous": entry.previous,
+        "digest": entry.digest,
+    }
 
 
 def _entry(row: Sequence[Any]) -> AuditEntry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redoubt.cli import broker_serve, broker_shares
+from redoubt.cli import broker_serve, broker_shares, broker_verify
 from redoubt.cli.broker_store import app
 
-__all__ = ["app", "broker_serve", "broker_shares"]
+__all__ = ["app", "broker_serve", "broker_shares", "broker_verify"]

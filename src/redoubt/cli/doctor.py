@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +31,13 @@ class Finding:
 
 @command(app, example="redoubt doctor --json")
 def doctor(session: Session) -> None:
-    """Check the installation: workspace, Java, libraries, file system. Exit status 7 if something needed is missing."""
+    """Check the installation: workspace, key providers, Java, libraries, file system.
+
+    Exit status 7 if something needed is missing.
+    """
     findings = [
         _check("workspace", lambda: str(session.workspace.state_folder), needed=False),
+        *_providers(session),
         Finding("python", platform.python_version(), good=True, needed=True),
         _package("cryptography", needed=True),
         _check("java", _java, needed=False),
@@ -46,6 +51,18 @@ def doctor(session: Session) -> None:
     missing = [it.name for it in findings if it.needed and not it.good]
     if missing:
         raise EnvironmentIncomplete(f"needed and missing: {', '.join(missing)}")
+
+
+def _providers(session: Session) -> Sequence[Finding]:
+    """Reach the provider of every namespace that the workspace maps."""
+    try:
+        workspace = session.workspace
+    except RedoubtError:
+        return ()  # what the check of the workspace says
+    return [
+        _check(f"keys of {name}: {mapping.provider}", functools.partial(workspace.probe, name), needed=True)
+        for name, mapping in sorted(workspace.config.namespaces.items())
+    ]
 
 
 def _check(name: str, look: Callable[[], str], *, needed: bool) -> Finding:

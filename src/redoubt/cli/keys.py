@@ -108,24 +108,42 @@ def references(session: Session, name: NameArgument, version: VersionOption = No
     session.output.table(data, columns=("DATASET", "DATA KEY", "PURPOSE"), rows=rows)
 
 
-@command(app, name="map", example="redoubt keys map lake --path /srv/lake")
+@command(app, name="map", example="redoubt keys map lake vault --set url=https://vault:8200 --set token_file=token")
 def map_(
     session: Session,
     namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="The namespace, e.g. lake.")],
+    provider: Annotated[
+        str, typer.Argument(metavar="PROVIDER", help="local, pkcs11, vault, azure or ehsm; see docs/providers.md.")
+    ] = "local",
     *,
-    provider: Annotated[str, typer.Option("--provider", metavar="NAME", help="The kind of provider.")] = "local",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A setting of the provider; may be repeated. Secrets only as files."
+        ),
+    ] = None,
     path: Annotated[
         Path | None,
-        typer.Option("--path", metavar="DIR", help="For local: the workspace whose keystore to use (default: this)."),
+        typer.Option("--path", metavar="DIR", help="The workspace whose keystore or books to use (default: this)."),
     ] = None,
 ) -> None:
     """Map a key namespace to a provider. No data is rewritten: data names keys, never where they live."""
-    session.workspace.map_namespace(namespace, provider, path)
-    settings = dict(session.workspace.config.namespaces[namespace].settings)
-    where = settings.get("path", str(session.workspace.folder.absolute()))
+    session.workspace.map_namespace(namespace, provider, path, settings=_settings(settings or []))
+    mapped = dict(session.workspace.config.namespaces[namespace].settings)
+    place = mapped.get("url") or mapped.get("token") or mapped.get("path") or session.workspace.folder.absolute()
     session.output.result(
-        {"namespace": namespace, "provider": provider, **settings}, text=f"mapped {namespace} to {provider}, {where}"
+        {"namespace": namespace, "provider": provider, **mapped}, text=f"mapped {namespace} to {provider}, {place}"
     )
+
+
+def _settings(texts: Sequence[str]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name or name in settings:
+            raise UsageError(f"--set {name!r} is not NAME=VALUE, or is given twice")
+        settings[name] = value
+    return settings
 
 
 def _find(session: Session, text: str) -> tuple[KeyName, Provider]:

@@ -37,6 +37,7 @@ class ResultKind(StrEnum):
     MAA = "maa"
     ITA = "ita"
     EAR = "ear"
+    EHSM = "ehsm"
 
 
 @dataclass(frozen=True, slots=True)

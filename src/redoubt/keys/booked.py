@@ -39,11 +39,11 @@ class BookedProvider(HeldProvider):
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Use *books*; *wrapping_key* is asked for when key bytes are needed, so that listing asks no passphrase."""
-        super().__init__(books, facts, _RootKeyHolder(facts, wrapping_key), clock=clock)
+        super().__init__(books, facts, RootKeyHolder(facts, wrapping_key), clock=clock)
 
 
-class _RootKeyHolder:
-    """Holds primary keys in the entries themselves, wrapped under a root key."""
+class RootKeyHolder:
+    """Holds primary keys in the entries themselves, wrapped under a root key; see KeyHolder."""
 
     def __init__(self, facts: BookFacts, wrapping_key: Callable[[], bytes]) -> None:
         self._facts = facts

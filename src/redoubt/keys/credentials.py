@@ -5,6 +5,7 @@ A credential is one line of visible ASCII, so that it can stand in a header and 
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -48,3 +49,21 @@ def check_credential(content: bytes, *, what: str) -> str:
     if not _VISIBLE.fullmatch(text):
         raise ProviderSettingsInvalid(f"{what} is not one line of visible ASCII")
     return text
+
+
+def read_pin(*, file: Path | None, descriptor: int | None) -> str:
+    """Return the PIN in the private *file*, or what is left to read of *descriptor*, which can be done once.
+
+    Raises:
+        NotFound, StorageError, ProviderSettingsInvalid: it cannot be read, or is not one line of visible ASCII.
+    """
+    if file is not None:
+        return read_credential(file, what="the PIN file")
+    if descriptor is None:
+        raise ProviderSettingsInvalid("neither 'pin_file' nor 'pin_fd' is set")
+    try:
+        with os.fdopen(descriptor, "rb") as opened:
+            content = opened.read(MAX_CREDENTIAL_BYTES + 1)
+    except OSError:
+        raise ProviderSettingsInvalid(f"the PIN cannot be read from descriptor {descriptor}") from None
+    return check_credential(content, what="the PIN")

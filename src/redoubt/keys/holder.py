@@ -8,11 +8,15 @@ holder finds that version again.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from redoubt.errors import ProviderAnswerInvalid, WrapRefused
 from redoubt.keys.names import KeyName
+from redoubt.limits import DATA_KEY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +77,20 @@ class KeyHolder(Protocol):
 
     def probe(self) -> str:
         """Reach the holder, prove the credential, and return one line on what answered, for ``redoubt doctor``."""
+
+
+def check_binding(holder: KeyHolder, version: KeyVersion, entry: bytes) -> None:
+    """Check that *holder* binds data keys of the new *version* to their associated data, rather than ignore it.
+
+    An older service may not know the field and pass over it, and nobody would notice: everything opens.
+
+    Raises:
+        ProviderAnswerInvalid: a data key opens in a context that it was not wrapped for, or not in its own.
+    """
+    secret = os.urandom(DATA_KEY_BYTES)
+    (ciphertext,) = holder.wrap(version, entry, [Unwrapped(secret, b"redoubt/binding/a")])
+    if list(holder.unwrap(version, entry, [Wrapped(ciphertext, b"redoubt/binding/a")])) != [secret]:
+        raise ProviderAnswerInvalid(f"the provider of {version} does not open what it wrapped")
+    with contextlib.suppress(WrapRefused):
+        holder.unwrap(version, entry, [Wrapped(ciphertext, b"redoubt/binding/b")])
+        raise ProviderAnswerInvalid(f"the provider of {version} ignores associated data, so it cannot bind data keys")

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -29,6 +29,7 @@ from redoubt.errors import (
     WorkspaceMissing,
 )
 from redoubt.keys.config import Config, NamespaceMapping, check_namespace, edit_config, new_config, parse_config
+from redoubt.keys.held import HeldProvider
 from redoubt.keys.keystore import Keystore, KeystoreHeader
 from redoubt.keys.local import LocalProvider
 from redoubt.keys.names import Assurance, KeyName
@@ -41,6 +42,7 @@ from redoubt.keys.registry import (
     ROOT_KEY_FILE,
     STATE_FOLDER,
     ProviderPlace,
+    open_provider,
     state_folder,
 )
 from redoubt.keys.rootkey import Argon2Parameters, PassphraseSource, create_root_key_file
@@ -154,26 +156,31 @@ class Workspace:
             found += [info for info in self._provider(mapping).list() if info.name.namespace in mapped_here]
         return tuple(sorted(found, key=lambda info: info.name))
 
-    def map_namespace(self, namespace: str, provider: str, path: Path | None = None) -> None:
+    def map_namespace(
+        self,
+        namespace: str,
+        provider: str,
+        path: Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         """Map *namespace* to a provider from now on, in ``config.toml``, whose comments stay; data is not touched.
 
-        *path* is the folder of the workspace whose keystore the provider ``local`` shall use.
+        *path* is the folder of the workspace whose keystore, or books, the provider shall use; *settings* are its own.
 
         Raises:
             KeyError_: *namespace* cannot stand in a key name.
-            UsageError: there is no such provider, or it takes no path.
+            UsageError: there is no such provider, or it does not take, or lacks, a setting.
             WorkspaceError: the provider cannot be opened; nothing was changed.
         """
         check_namespace(namespace)
-        if provider not in PROVIDERS:
-            raise UsageError(f"there is no provider {provider!r}; known: {', '.join(sorted(PROVIDERS))}")
-        if path is not None and "path" not in PROVIDERS[provider].settings:
-            raise UsageError(f"the provider {provider!r} takes no path")
-        try:
-            text = None if path is None else str(path.absolute()).encode("utf-8").decode("utf-8")
-        except UnicodeEncodeError:
-            raise UsageError("the path is not UTF-8, which is all that config.toml can hold") from None
-        mapping = NamespaceMapping.of(provider, path=text)
+        given = dict(settings or {})
+        if path is not None:
+            if "path" in given:
+                raise UsageError("the path is given twice")
+            given["path"] = str(path.absolute())
+        _check_settings(provider, given)
+        mapping = NamespaceMapping.of(provider, **given)
         self._provider(mapping)
         with _storage_errors(self.state_folder), _locked(self.state_folder):
             old = self._read_config_file()
@@ -184,6 +191,19 @@ class Workspace:
                 raise WorkspaceError("config.toml is laid out in a way that cannot be edited; add the mapping by hand")
             replace_private_file(self.state_folder / CONFIG_FILE, content)
         self.config = config
+
+    def probe(self, namespace: str) -> str:
+        """Reach the provider of *namespace*, prove its credential, and return one line on what answered.
+
+        Raises:
+            NamespaceUnmapped: it is mapped to none.
+            WorkspaceError, KeyError_: what is wrong with the provider.
+        """
+        mapping = self.config.namespaces.get(namespace)
+        if mapping is None:
+            raise NamespaceUnmapped(f"the namespace {namespace!r} is mapped to no provider")
+        provider = self._provider(mapping)
+        return provider.probe() if isinstance(provider, HeldProvider) else f"{len(provider.list())} key(s)"
 
     # --- KeySource ----------------------------------------------------------------------------------------------------
     def new_data_key(self, key: str | None, context: WrapContext) -> tuple[DataKey, WrappedKey]:
@@ -219,7 +239,7 @@ class Workspace:
         with self._lock:
             if mapping not in self._providers:
                 place = ProviderPlace(self.folder, self._passphrase)
-                self._providers[mapping] = PROVIDERS[mapping.provider].open(dict(mapping.settings), place)
+                self._providers[mapping] = open_provider(mapping.provider, dict(mapping.settings), place)
             return self._providers[mapping]
 
     def _read_config(self) -> Config:
@@ -246,6 +266,24 @@ def _fill(state: Path, passphrase: bytes | None) -> None:
     create_private_file(state / CONFIG_FILE, new_config(DEFAULT_KEY))
     create_private_file(state / ".gitignore", b"*\n")
     sync_directory(state)
+
+
+def _check_settings(provider: str, settings: Mapping[str, str]) -> None:
+    if provider not in PROVIDERS:
+        raise UsageError(f"there is no provider {provider!r}; known: {', '.join(sorted(PROVIDERS))}")
+    kind = PROVIDERS[provider]
+    if unknown := sorted(set(settings) - kind.settings):
+        taken = ", ".join(sorted(kind.settings))
+        raise UsageError(f"the provider {provider!r} takes no {unknown[0]!r}; it takes: {taken}")
+    if missing := sorted(kind.required - set(settings)):
+        raise UsageError(f"the provider {provider!r} needs {', '.join(missing)}", hint="Give each: --set NAME=VALUE.")
+    for name, value in settings.items():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UsageError(f"the {name} is not UTF-8, which is all that config.toml can hold") from None
+        if not value or "\0" in value:
+            raise UsageError(f"the {name} is empty, or holds a character that no text has")
 
 
 @contextmanager

@@ -1,0 +1,47 @@
+"""Spark's configuration as part of a program: checked, and written as Java reads it.
+
+Decides that no setting names code that lies outside of what is measured: jars, packages, Python interpreters, JVM
+agents. Jars and modules are given as such, and are copied and hashed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from redoubt.agent.command import check_java_option, refuse_mark
+from redoubt.errors import ProgramFailed
+
+_LOADS_CODE: Final = re.compile(
+    r"spark\.(jars(\..*)?|files|archives|submit\.pyFiles|pyspark\.(driver\.)?python|r\..*|executorEnv\..*"
+    r"|(driver|executor)\.(extraClassPath|extraLibraryPath|userClassPathFirst)|yarn\.(dist|jars|archive).*"
+    r"|(driver|executor|yarn\.am)\.defaultJavaOptions|repl\..*|driver\.libraryPath)"
+)
+_JAVA_OPTIONS: Final = re.compile(r"spark\.(driver|executor|yarn\.am)\.extraJavaOptions")
+_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
+
+
+def properties(conf: Mapping[str, str]) -> bytes:
+    """Return *conf* as ``spark-defaults.conf``, in the syntax of java.util.Properties.
+
+    Raises:
+        ProgramFailed: a setting would load code that nothing measures.
+    """
+    lines = []
+    for name, value in sorted(conf.items()):
+        refuse_mark(value)
+        if not name.startswith("spark.") or _LOADS_CODE.fullmatch(name):
+            raise ProgramFailed(
+                f"the setting {name[:64]!r} is not one of Spark's, or names code that nothing measures",
+                hint="Give jars with --jars and modules with --py-files: those are copied and measured.",
+            )
+        if _JAVA_OPTIONS.fullmatch(name):
+            for option in value.split():
+                check_java_option(option)
+        lines.append(f"{_escaped(name)}={_escaped(value)}\n")
+    return "".join(lines).encode()
+
+
+def _escaped(text: str) -> str:
+    return "".join(_ESCAPES.get(it) or (f"\\{it}" if it in "\\ =:#!" else it) for it in text)
