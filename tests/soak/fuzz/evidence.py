@@ -7,7 +7,17 @@ import functools
 import json
 from datetime import UTC, datetime
 
-from tests.evidence import pki_dcap, test_azure, test_ccel, test_hcl, test_simulated, test_snp, test_tokens, test_tpm
+from tests.evidence import (
+    pki_dcap,
+    test_azure,
+    test_ccel,
+    test_ehsm,
+    test_hcl,
+    test_simulated,
+    test_snp,
+    test_tokens,
+    test_tpm,
+)
 from tests.evidence.machines import JwtIssuer, spki
 from tests.evidence.vectors import entries
 from tests.soak.fuzz.engine import Target
@@ -84,6 +94,11 @@ def _snp_report() -> bytes:
     return test_snp.amd().report()
 
 
+def _ehsm(data: bytes) -> object:
+    answer = parse_object(data, what="the answer", limit=100_000)
+    return test_ehsm.check(answer, _sgx_quote())
+
+
 def _simulated(data: bytes) -> object:
     return test_simulated.check(data, now=test_simulated.NOW)
 
@@ -156,6 +171,7 @@ def targets() -> tuple[Target, ...]:
             Target(f"{kind}-signed", functools.partial(_signed, issuer, kind), (_claims(issuer),), *signed)
             for kind, (issuer, _) in test_tokens.KINDS.items()
         ),
+        Target("ehsm-answer", _ehsm, (json.dumps(test_ehsm.answer()).encode(),), _TOKEN, Shape.JSON),
         Target("simulated", _simulated, (test_simulated.made(),), (RedoubtError,), Shape.TOKEN),
         Target(
             "jwks",
