@@ -74,9 +74,9 @@ def store(name: str, results: Sequence[Result], *, notes: dict[str, object]) -> 
                 "baseline": result.baseline,
                 "cases": {
                     case: {
-                        "median_seconds": round(result.median(case), 3),
+                        "median_seconds": round(result.median(case), 6),
                         "ratio": round(result.ratio(case), 3),
-                        "seconds": [round(value, 3) for value in values],
+                        "seconds": [round(value, 6) for value in values],
                     }
                     for case, values in result.seconds.items()
                 },

@@ -1,6 +1,6 @@
 """`make bench`: run every benchmark, store the results and write ``docs/performance.md``.
 
-python -m benchmarks.run [--scale 1] [--rounds 5] [--only evidence,files,csv,parquet,queries,csv-queries]
+python -m benchmarks.run [--scale 1] [--rounds 5] [--only evidence,broker,files,csv,parquet,queries,csv-queries]
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import evidence, files, tables
+from benchmarks import broker, evidence, files, tables
 from benchmarks.measure import RESULTS, store
 from redoubt.keys.workspace import Workspace
 from redoubt.spark import session, stop
 from redoubt.workloads.tpch.demo import prepare
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-KINDS = ("evidence", "files", "csv", "parquet", "queries", "csv-queries")
+KINDS = ("evidence", "broker", "files", "csv", "parquet", "queries", "csv-queries")
 
 
 def main() -> None:
@@ -33,10 +33,13 @@ def main() -> None:
         folder = Path(name)
         if "evidence" in chosen and (results := evidence.run(rounds=arguments.rounds)):
             store("evidence", results, notes={"dcap-qvl": version("dcap-qvl")})
+        if "broker" in chosen:
+            (folder / "broker").mkdir()
+            store("broker", broker.run(folder / "broker", rounds=arguments.rounds), notes={})
         if "files" in chosen:
             (folder / "files").mkdir()
             store("files", files.run(folder / "files", rounds=arguments.rounds), notes={})
-        if chosen - {"evidence", "files"}:
+        if chosen - {"evidence", "broker", "files"}:
             _spark(folder / "tables", chosen, arguments.scale, arguments.rounds)
     write_page()
 
@@ -92,10 +95,14 @@ def write_page() -> None:
                 "|---|---|---|",
             ]
             lines += [
-                f"| {case} | {facts['median_seconds']:.2f} | {facts['ratio']:.2f} |"
+                f"| {case} | {_seconds(facts['median_seconds'])} | {facts['ratio']:.2f} |"
                 for case, facts in result["cases"].items()
             ]
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f}" if seconds >= 0.1 else f"{seconds:.5f}"
 
 
 if __name__ == "__main__":

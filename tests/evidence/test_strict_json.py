@@ -33,6 +33,9 @@ def nested(depth: int) -> bytes:
         b'{"a":1e999}',
         b'{"a":' + b"9" * 33 + b"}",
         b'{"a":"\xff"}',
+        b'{"a":"\\ud800"}',
+        b'{"\\uDFFF":1}',
+        b'{"a":[{"b":"x\\udc00\\ud800"}]}',
         "\ufeff{}".encode(),
         "{}".encode("utf-16"),
         nested(MAX_JSON_DEPTH + 1),
@@ -49,6 +52,7 @@ def test_documents_that_parsers_read_differently_are_refused(text: bytes) -> Non
 def test_bounds() -> None:
     assert parse_object(nested(MAX_JSON_DEPTH - 1), what="it", limit=10**6)
     assert parse_object(b'{"a":1}', what="it", limit=7) == {"a": 1}
+    assert parse_object(b'{"a":"\\ud83d\\ude00"}', what="it", limit=30) == {"a": "\U0001f600"}
     with pytest.raises(EvidenceMalformed):
         parse_object(b'{"a":1}', what="it", limit=6)
 

@@ -146,8 +146,10 @@ def test_an_ear_by_another_draft_is_authentic_but_claims_nothing() -> None:
     assert claims["ear.conformant"] is False
     assert "ear.profile" not in claims
     assert set(claims) <= {"ear.conformant", "ear.iss", "ear.iat", "ear.exp", "ear.nbf"}
-    bad = {"cpu0": {"ear.status": "splendid"}}
-    assert check("ear", EAR.token(submods=bad)).claims["ear.conformant"] is False
+    strange: list[Any] = ["splendid", ["affirming"], {}, None]  # a list or an object was a TypeError
+    for status in strange:
+        bad = {"cpu0": {"ear.status": status}}
+        assert check("ear", EAR.token(submods=bad)).claims["ear.conformant"] is False
 
 
 def test_an_ear_lives_no_longer_than_its_reader_allows() -> None:

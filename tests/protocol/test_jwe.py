@@ -148,6 +148,13 @@ def test_weak_rsa_is_refused() -> None:
         Recipient.parse({**public_jwk(RSA_KEY), "e": "AA"})
 
 
+def test_rsa_key_with_an_even_modulus_is_refused_before_anything_is_encrypted_to_it() -> None:
+    """The library takes such a key, and then fails to encrypt: an attester had the broker's own error for it."""
+    number = RSA_KEY.public_key().public_numbers().n - 1
+    with pytest.raises(SecretRefused, match="no RSA key"):
+        Recipient.parse({**public_jwk(RSA_KEY), "n": base64url(number.to_bytes(256))})
+
+
 def test_a_curve_that_is_not_served_has_no_jwk() -> None:
     with pytest.raises(SecretRefused, match="secp384r1"):
         public_jwk(ec.generate_private_key(ec.SECP384R1()))

@@ -154,7 +154,7 @@ def test_clients_that_know_no_programs_claim_none(text: str) -> None:
         (STATEMENT.encode().replace('"format":1', '"format":1,"more":1'), "unknown member"),
         (STATEMENT.encode().replace("sha256:", "sha384:"), "digest"),
         (STATEMENT.encode().replace('"2026-11"', "3"), "argument"),
-        (STATEMENT.encode().replace('"2026-11"', '"\\ud800"'), "argument"),
+        (STATEMENT.encode().replace('"2026-11"', '"\\ud800"'), "surrogate"),
         ('{"redoubt":[]}', "object"),
         ("redoubt", "JSON"),
     ],

@@ -179,7 +179,8 @@ def _collateral(table: Mapping[str, Any], folder: Path) -> CollateralSetting:
 def _address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    # Its length first: Python refuses to convert thousands of digits.
+    if not colon or not host or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise BrokerConfigInvalid(f"listen is not HOST:PORT: {text[:64]!r}")
     return Address(host, int(port))
 

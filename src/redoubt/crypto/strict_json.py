@@ -12,7 +12,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 from redoubt.errors import RedoubtError
@@ -21,6 +21,9 @@ from redoubt.limits import MAX_JSON_DEPTH, MAX_JSON_NUMBER_DIGITS
 JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
 
 _URL_SAFE = re.compile(r"[A-Za-z0-9_-]*")
+#: An escape of one half of a surrogate pair. Whether it has its other half, only the parsed text shows.
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def parse_object(text: bytes, *, what: str, limit: int, refusal: type[RedoubtError]) -> dict[str, JSON]:
@@ -63,6 +66,9 @@ def parse_object(text: bytes, *, what: str, limit: int, refusal: type[RedoubtErr
         refuse("is not a JSON object")
     if _deeper_than(value, MAX_JSON_DEPTH):
         refuse(f"is nested deeper than {MAX_JSON_DEPTH} levels")
+    # RFC 7493, 2.1: no UTF-8 spells it, so whoever hashes, compares or prints it would fail, far from here.
+    if _ESCAPED_SURROGATE.search(text) and any(map(_SURROGATE.search, _texts(value))):
+        refuse("holds half of a surrogate pair")
     return value
 
 
@@ -79,6 +85,17 @@ def _children(value: JSON) -> Iterable[JSON]:
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+def _texts(value: JSON) -> Iterator[str]:
+    rest: list[JSON] = [value]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, Mapping):
+            yield from each
+        rest += _children(each)
 
 
 def from_base64(value: JSON, *, what: str, refusal: type[RedoubtError]) -> bytes:

@@ -69,8 +69,13 @@ def _is_conformant(claims: Mapping[str, JSON]) -> bool:
         and all(isinstance(verifier.get(name), str) for name in ("build", "developer"))
         and isinstance(submods, Mapping)
         and bool(submods)
-        and all(isinstance(it, Mapping) and it.get("ear.status") in STATUSES for it in submods.values())
+        and all(isinstance(it, Mapping) and _has_status(it) for it in submods.values())
     )
+
+
+def _has_status(submodule: Mapping[str, JSON]) -> bool:
+    status = submodule.get("ear.status")
+    return isinstance(status, str) and status in STATUSES
 
 
 def _outer(claims: Mapping[str, JSON]) -> Mapping[str, JSON]:

@@ -183,6 +183,8 @@ def _rsa_key(texts: Mapping[str, str]) -> rsa.RSAPublicKey:
     )
     if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS:
         raise SecretRefused(f"the key is RSA of {modulus.bit_length()} bits")
+    if modulus % 2 == 0:  # accepted by the library, and then no encryption works
+        raise SecretRefused("the key's numbers are no RSA key")
     try:
         return rsa.RSAPublicNumbers(exponent, modulus).public_key()
     except ValueError:

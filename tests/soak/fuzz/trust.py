@@ -1,0 +1,92 @@
+"""Targets: what owners write and what brokers hand out."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+from joserfc import jws
+from joserfc.jwk import ECKey
+from tests.soak.fuzz.engine import Target
+from tests.soak.fuzz.mutation import Shape
+from tests.trust import test_appraisal, test_ear, test_manifest
+from tests.trust.samples import ALICE, BOB, TOML, manifest, public
+from tests.trust.test_signing import FIRST
+
+from redoubt.errors import AppraisalError, EarError, ManifestError, ProgramInvalid, RefusalMalformed, TokenError
+from redoubt.evidence.claims import Tee
+from redoubt.trust.explain import explain
+from redoubt.trust.manifest import canonical, draft_problems, parse_canonical, parse_manifest
+from redoubt.trust.plan import plan
+from redoubt.trust.program import ProgramDescriptor
+from redoubt.trust.public_key import parse_public_key
+from redoubt.trust.refusal import Refusal
+from redoubt.trust.signing import Envelope, verify_manifest
+
+_MANIFEST = (ManifestError,)
+_EAR = (TokenError, EarError)
+
+
+def _envelope(data: bytes) -> object:
+    return verify_manifest(Envelope.parse(data), previous=None)
+
+
+def _planned(data: bytes) -> object:
+    """A canonical manifest round-trips, and can be planned against another one."""
+    read = parse_canonical(data)
+    assert canonical(read) == data
+    return plan(manifest(), read)
+
+
+def _explained(data: bytes) -> object:
+    record = Refusal.parse(data)
+    assert Refusal.parse(record.encode()) == record
+    return explain(record)
+
+
+def _descriptor(data: bytes) -> object:
+    read = ProgramDescriptor.parse(data)
+    assert ProgramDescriptor.parse(read.canonical()) == read
+    return read.digest
+
+
+def _signed_ear(data: bytes) -> object:
+    """What only the broker can send: any claims at all, signed."""
+    header, _ = test_ear.parts(_ear())
+    key = ECKey.import_key(test_ear.KEY)
+    return test_ear.rely(jws.serialize_compact(header, data, key, ["ES384"]).encode())
+
+
+@functools.cache
+def _ear() -> bytes:
+    return test_ear.issue()
+
+
+def _public_key(data: bytes) -> object:
+    return parse_public_key(data.decode(errors="replace"))
+
+
+def _records() -> tuple[bytes, ...]:
+    found = []
+    for evidence, changes in test_appraisal.REFUSED.values():
+        try:
+            test_appraisal.accept(evidence, **changes)
+        except AppraisalError as error:
+            found.append(test_appraisal.record(error, tee=Tee(evidence.tee)).encode())
+    return tuple(found)
+
+
+def targets() -> tuple[Target, ...]:
+    """Return the targets of this room."""
+    claims = json.dumps(test_ear.parts(_ear())[1]).encode()
+    return (
+        Target("manifest-toml", parse_manifest, (TOML.encode(),), _MANIFEST, Shape.TOML, slow=True),
+        Target("manifest-draft", draft_problems, (TOML.encode(),), _MANIFEST, Shape.TOML, slow=True),
+        Target("manifest-canonical", _planned, (canonical(manifest()),), _MANIFEST, Shape.JSON, slow=True),
+        Target("envelope", _envelope, (FIRST.encode(), FIRST.signed(BOB).encode()), _MANIFEST, Shape.JSON, slow=True),
+        Target("refusal", _explained, _records(), (RefusalMalformed,), Shape.JSON),
+        Target("descriptor", _descriptor, (test_manifest.DESCRIPTOR.canonical(),), (ProgramInvalid,), Shape.JSON),
+        Target("ear-relied-on", test_ear.rely, (_ear(),), _EAR, Shape.TOKEN),
+        Target("ear-relied-on-signed", _signed_ear, (claims,), _EAR, Shape.JSON, slow=True),
+        Target("public-key", _public_key, (public(ALICE).encode(),), _MANIFEST),
+    )
