@@ -402,6 +402,15 @@ def test_record_reads_back() -> None:
     assert Refusal.parse(found.encode()) == found
 
 
+@pytest.mark.parametrize("version", [0, -1, 2**64, 10**30])
+def test_record_of_a_manifest_version_that_is_none_is_refused(version: int) -> None:
+    """It was read, and then had no canonical form in which it could be written again."""
+    found = record(refuse(DebugRefused, snp(debug=True, vmpl=1, tcb__snp=0), digest=None))
+    assert found.manifest_version == 1
+    with pytest.raises(RefusalMalformed):
+        Refusal.parse(found.encode().replace(b'"manifest_version":1', b'"manifest_version":%d' % version))
+
+
 @given(st.data())
 def test_record_parser_and_explain_raise_only_documented_errors(data: st.DataObject) -> None:
     raw = bytearray(record(refuse(DebugRefused, snp(debug=True, vmpl=1, tcb__snp=0), digest=OTHER_DIGEST)).encode())

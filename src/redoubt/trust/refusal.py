@@ -35,7 +35,13 @@ from redoubt.errors import (
 )
 from redoubt.evidence.claims import JSON, Tee, Verified, unix_time
 from redoubt.evidence.strict_json import parse_object
-from redoubt.limits import LARGEST_INTEGER, MAX_MANIFEST_ENTRIES, MAX_MANIFEST_TEXT, MAX_REFUSAL_BYTES
+from redoubt.limits import (
+    LARGEST_INTEGER,
+    MAX_MANIFEST_ENTRIES,
+    MAX_MANIFEST_TEXT,
+    MAX_MANIFEST_VERSION,
+    MAX_REFUSAL_BYTES,
+)
 from redoubt.trust.appraisal import ProgramClaim
 from redoubt.trust.ear_verify import AttestationResult
 from redoubt.trust.policy import Action, Binding, Value
@@ -191,8 +197,10 @@ class Refusal:
         if set(body) != _FIELDS or type(body["format"]) is not int or body["format"] != REFUSAL_FORMAT:
             raise RefusalMalformed("the record does not have the fields of format 1")
         program, version, listed, tee = (body[it] for it in ("program", "manifest_version", "failures", "tee"))
-        if type(version) is not int or not isinstance(tee, str) or not _WORD.fullmatch(tee):
-            raise RefusalMalformed("the record's version or TEE has the wrong form")
+        if type(version) is not int or not 1 <= version <= MAX_MANIFEST_VERSION:
+            raise RefusalMalformed("the record's manifest version is none")
+        if not isinstance(tee, str) or not _WORD.fullmatch(tee):
+            raise RefusalMalformed("the record's TEE has the wrong form")
         if program is not None and not is_digest(program):
             raise RefusalMalformed("the record's program is no digest")
         if not isinstance(listed, list) or not 0 < len(listed) <= MAX_MANIFEST_ENTRIES:

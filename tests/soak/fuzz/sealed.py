@@ -11,7 +11,7 @@ from tests.sealed import test_commit, test_parquet_tail, test_slots
 from tests.soak.fuzz.engine import Target
 from tests.soak.fuzz.mutation import Shape
 
-from redoubt.errors import CommitInvalid, HeaderInvalid, KeyError_, SealedError, WorkspaceError
+from redoubt.errors import CommitInvalid, HeaderInvalid, IdentityMismatch, KeyError_, SealedError, WorkspaceError
 from redoubt.keys.config import new_config, parse_config
 from redoubt.keys.names import KeyName
 from redoubt.keys.types import DataKey, Purpose, WrapContext, WrappedKey
@@ -111,7 +111,7 @@ def targets() -> tuple[Target, ...]:
             "parquet-material",
             lambda data: parse_footer_material(data, dataset_id=test_parquet_tail.DATASET),
             (material,),
-            (KeyError_,),
+            (KeyError_, IdentityMismatch),
             Shape.JSON,
         ),
     )
