@@ -11,6 +11,7 @@ refused.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,24 +19,22 @@ from pathlib import Path
 from typing import Final
 
 from redoubt.agent.image import Installation, java_installation, python_installation
+from redoubt.agent.jvm_options import WITH_VALUE, check_java_option, refuse_mark
 from redoubt.errors import ProgramFailed
 from redoubt.limits import MAX_SHEBANG_BYTES
 
 BUNDLE: Final = "{redoubt:bundle}"
-MARK: Final = "{redoubt:"
 _ALONE: Final = frozenset("bBdOPqsSuvx")
 _WITH_VALUE: Final = frozenset("cmWX")
 #: Of Python: -E and -I ignore the environment, and with it PYTHONPYCACHEPREFIX; -i ends in a prompt.
 _REFUSED: Final = frozenset("EIi?hV")
-_JAVA_WITH_VALUE: Final = frozenset(
-    {"--add-modules", "--add-reads", "--add-exports", "--add-opens", "--limit-modules", "--enable-native-access"}
-)
 _CLASS_PATH: Final = frozenset({"-cp", "-classpath", "--class-path"})
-_JAVA_LOADS: Final = (
-    "@", "-javaagent:", "-agentlib:", "-agentpath:", "-Xbootclasspath", "-XX:Flags=", "-XX:VMOptionsFile=",
-    "-XX:OnError", "-XX:OnOutOfMemoryError", "--patch-module", "--module-path", "--upgrade-module-path", "-p", "-m",
-    "--module", "-Djava.class.path=", "-Djava.library.path=", "-Djava.security.manager",
-)  # fmt: skip
+#: Programs that would run code named by an argument, which is not copied and not hashed. Their scripts can be programs.
+_INTERPRETERS: Final = re.compile(
+    r"((ba|da|z|k|mk|tc|c|a|fi)?sh|rbash|busybox|toybox|env|nice|nohup|timeout|setsid|stdbuf|time|xargs|sudo|su|chroot"
+    r"|setpriv|unshare|nsenter|strace|gdb|ld[-.].*|[gm]?awk|sed|perl|ruby|irb|node|nodejs|deno|bun|php|lua|luajit|tclsh"
+    r"|Rscript|R|julia|pypy|pyspark|spark-submit|spark-class|jshell|groovy|scala|kotlin|make)([0-9][0-9.]*[a-z]?)?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,22 +73,13 @@ def read_command(words: Sequence[str], *, search_path: str) -> Command:
         return _python(python_installation(executable), words[1:])
     if real.name == "java":
         return _java(java_installation(executable), words[1:])
+    if _INTERPRETERS.fullmatch(real.name) or _INTERPRETERS.fullmatch(executable.name):
+        raise ProgramFailed(
+            f"{executable.name} would run code that an argument names, which nothing measures",
+            hint="Make the script executable, with its interpreter in a first line `#!…`, and name the script.",
+        )
     name = f"app/{executable.name}"  # as it was called: programs of many names go by their first word
     return Command(interpreter=name, argv=(f"{BUNDLE}/{name}",), arguments=tuple(words[1:]), sources={name: real})
-
-
-def check_java_option(option: str) -> str:
-    """Return *option* of a JVM if it loads no file; raises ProgramFailed."""
-    refuse_mark(option)
-    if not option.startswith("-") or option.startswith(_JAVA_LOADS):
-        raise ProgramFailed(f"the JVM option {option[:64]!r} loads code that nothing measures, or is no option")
-    return option
-
-
-def refuse_mark(text: str) -> None:
-    """Raise ProgramFailed if *text* holds what stands for a folder of the agent."""
-    if MARK in text:
-        raise ProgramFailed(f"a word of the program holds {MARK!r}, which only the agent writes")
 
 
 def _find(word: str, search_path: str) -> Path:
@@ -206,13 +196,17 @@ def _java(installation: Installation, words: Sequence[str]) -> Command:
                 break
             continue
         options.append(check_java_option(word))
-        if word in _JAVA_WITH_VALUE and rest:
+        if word in WITH_VALUE and rest:
             if rest[0].startswith(("@", "-")):  # java reads files of options wherever a word begins so
                 raise ProgramFailed(f"Java's option {word} lacks its value")
             options.append(rest.pop(0))
     else:
         if not rest:
             raise ProgramFailed("the command names no jar or class")
+        if not sources:
+            raise ProgramFailed("a class is given without a class path: Java would search the working folder")
+        if rest[0].endswith(".java"):
+            raise ProgramFailed("a source file would be compiled and run from where it lies; give classes or a jar")
         fixed.append(rest.pop(0))
     executable = str(installation.executable)
     return Command(
@@ -228,6 +222,8 @@ def _java(installation: Installation, words: Sequence[str]) -> Command:
 
 def _copied(paths: Sequence[str], sources: dict[str, Path]) -> str:
     copies = []
+    if not any(paths):
+        raise ProgramFailed("an empty class path means the working folder to Java")
     for text in filter(None, paths):
         folder, star, _ = text.partition("/*")
         source = Path(folder)

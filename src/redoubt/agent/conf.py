@@ -10,13 +10,15 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from redoubt.agent.command import check_java_option, refuse_mark
+from redoubt.agent.jvm_options import check_java_option, refuse_mark
 from redoubt.errors import ProgramFailed
 
 _LOADS_CODE: Final = re.compile(
     r"spark\.(jars(\..*)?|files|archives|submit\.pyFiles|pyspark\.(driver\.)?python|r\..*|executorEnv\..*"
-    r"|(driver|executor)\.(extraClassPath|extraLibraryPath|userClassPathFirst)|yarn\.(dist|jars|archive).*"
-    r"|(driver|executor|yarn\.am)\.defaultJavaOptions|repl\..*|driver\.libraryPath)"
+    r"|(driver|executor)\.(extraClassPath|defaultExtraClassPath|extraLibraryPath|userClassPathFirst)"
+    r"|(driver|executor|yarn\.am)\.defaultJavaOptions|repl\..*|driver\.libraryPath|yarn\.(dist|jars|archive).*"
+    r"|sql\.hive\.metastore\.jars(\..*)?|sql\.execution\.pyspark\.python|python\.(daemon|worker)\.module"
+    r"|.*[sS]cript.*)"
 )
 _JAVA_OPTIONS: Final = re.compile(r"spark\.(driver|executor|yarn\.am)\.extraJavaOptions")
 _ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
@@ -37,6 +39,8 @@ def properties(conf: Mapping[str, str]) -> bytes:
                 hint="Give jars with --jars and modules with --py-files: those are copied and measured.",
             )
         if _JAVA_OPTIONS.fullmatch(name):
+            if re.search(r"[\"'\\]", value):
+                raise ProgramFailed(f"the setting {name} holds a quote or backslash, which Spark takes away")
             for option in value.split():
                 check_java_option(option)
         lines.append(f"{_escaped(name)}={_escaped(value)}\n")

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from redoubt.agent.command import BUNDLE, Command, refuse_mark
+from redoubt.agent.command import BUNDLE, Command
 from redoubt.agent.image import Installation
+from redoubt.agent.jvm_options import refuse_mark
 from redoubt.errors import ProgramFailed
 from redoubt.protocol.endpoint import ENDPOINT_VARIABLE
 

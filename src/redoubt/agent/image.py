@@ -80,7 +80,8 @@ def python_installation(executable: Path) -> Installation:
     real = Path(os.path.realpath(executable))
     prefix = real.parent.parent
     library = _library(real, prefix)
-    base = [real, library, *sorted(prefix.glob("lib/libpython3*.so*")), *prefix.glob(f"lib/{library.name}.zip")]
+    _refuse_moved(executable.parent, real.parent)
+    base = [real, library, *_beside(prefix, library)]
     own = [library / "site-packages", library / "dist-packages", prefix / "lib/python3/dist-packages"]
     own += [Path("/usr/local/lib", library.name, "dist-packages")] if prefix == Path("/usr") else []
     environment = executable.parent.parent
@@ -91,7 +92,7 @@ def python_installation(executable: Path) -> Installation:
     stable = folder / "python3"  # python, python3 and python3.11 are one interpreter: one name, one digest
     named = stable if os.path.realpath(stable) == str(real) else folder / executable.name
     environment = folder.parent
-    system = [it for it in own if it.is_dir()] if _uses_system_packages(environment / "pyvenv.cfg") else []
+    system = [it for it in own if it.is_dir()] if _uses_system_packages(environment / "pyvenv.cfg", real) else []
     sites = [environment / "lib" / library.name / "site-packages", *system]
     return _complete(named, [*base, environment, *system], sites)
 
@@ -117,9 +118,50 @@ def _library(real: Path, prefix: Path) -> Path:
     return found[0]
 
 
-def _uses_system_packages(config: Path) -> bool:
-    text = config.read_text(encoding="utf-8", errors="replace")[:MAX_CONFIG_BYTES]
-    return re.search(r"(?im)^\s*include-system-site-packages\s*=\s*true\s*$", text) is not None
+def _beside(prefix: Path, library: Path) -> list[Path]:
+    """Return what else an interpreter loads from its prefix: a zipped standard library comes first on ``sys.path``.
+
+    Interpreters outside of ``/usr`` look for shared libraries beside themselves before the system's.
+    """
+    zipped = prefix / "lib" / f"{library.name.replace('.', '')}.zip"
+    shared = "libpython3*.so*" if prefix == Path("/usr") else "*.so*"
+    return [*([zipped] if zipped.exists() else []), *sorted(prefix.glob(f"lib/{shared}"))]
+
+
+def _refuse_moved(*folders: Path) -> None:
+    """Refuse files beside the interpreter by which Python takes its library from elsewhere (``getpath``)."""
+    for folder in dict.fromkeys(folders):
+        for name in ("pyvenv.cfg", "pybuilddir.txt", *(it.name for it in folder.glob("*._pth"))):
+            if (folder / name).exists():
+                raise ProgramFailed(f"{folder / name} would make Python take its library from elsewhere")
+
+
+def _uses_system_packages(config: Path, real: Path) -> bool:
+    """Return whether a virtual environment of the interpreter *real* sees its packages, by the rules of ``site``.
+
+    Raises:
+        ProgramFailed: the environment takes its standard library from another interpreter.
+    """
+    homes, shown = [], []
+    for line in _lines(config):
+        key, equals, value = line.partition("=")
+        match key.strip().lower() if equals else "":
+            case "home":
+                homes.append(value.strip())
+            case "include-system-site-packages":
+                shown.append(value.strip().lower())
+    if not homes or any(os.path.realpath(Path(it) / real.name) != str(real) for it in homes):
+        raise ProgramFailed(f"`home` in {config} is not the folder of {real}", hint="Make the environment anew.")
+    return not shown or any(it != "false" for it in shown)
+
+
+def _lines(file: Path) -> list[str]:
+    """Return the lines of a file of Python's, as Python cuts them; raises ProgramFailed if it is too long to be one."""
+    with file.open("rb") as opened:
+        content = opened.read(MAX_CONFIG_BYTES + 1)
+    if len(content) > MAX_CONFIG_BYTES:
+        raise ProgramFailed(f"{file} is longer than {MAX_CONFIG_BYTES} bytes")
+    return re.split(r"\r\n|\r|\n", os.fsdecode(content))
 
 
 def _complete(executable: Path, roots: list[Path], sites: list[Path]) -> Installation:
@@ -130,12 +172,18 @@ def _complete(executable: Path, roots: list[Path], sites: list[Path]) -> Install
 
 
 def _added_by_pth(site: Path) -> Iterator[Path]:
-    """Yield what the ``.pth`` files of *site* put on ``sys.path``; their ``import`` lines are code that lies in it."""
+    """Yield what the ``.pth`` files of *site* put on ``sys.path``, by the rules of ``site.addpackage``.
+
+    Their ``import`` lines are code that lies in the file itself.
+    """
     for file in sorted(site.glob("*.pth")):
-        for line in file.read_text(encoding="utf-8", errors="replace")[:MAX_CONFIG_BYTES].splitlines():
-            text = line.strip()
-            if text and not text.startswith(("#", "import ", "import\t")) and (site / text).exists():
-                yield Path(os.path.realpath(site / text))
+        for line in _lines(file):
+            if not line.strip() or line.startswith(("#", "import ", "import\t")):
+                continue
+            folder = site / line.rstrip()
+            if not folder.exists():
+                raise ProgramFailed(f"{file} names {folder}, which is not there: whoever makes it adds code")
+            yield Path(os.path.realpath(folder))
 
 
 def _check_editable(site: Path, added: list[Path]) -> None:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Final, Self
 
 from redoubt.agent.bundle import Bundle
-from redoubt.agent.command import BUNDLE, Command, check_java_option, read_command
+from redoubt.agent.command import BUNDLE, Command, read_command
 from redoubt.agent.conf import properties
 from redoubt.agent.environment import dropped_names, program_environment, resolve
 from redoubt.agent.image import Installation, image_digest, java_installation
+from redoubt.agent.jvm_options import check_java_option
 from redoubt.errors import ProgramFailed
 from redoubt.trust.program import ProgramDescriptor
 
