@@ -19,6 +19,8 @@ public enum ErrorCode {
     ENDPOINT_FAILED("endpoint.failed"),
     ENDPOINT_UNREACHABLE("endpoint.unreachable"),
     ENDPOINT_REFUSED("endpoint.refused"),
+    REGISTER_ROLLBACK("broker.rollback"),
+    REGISTER_CONFLICT("broker.register_conflict"),
     OPTION_REFUSED("spark.option");
 
     private final String code;

@@ -21,8 +21,9 @@ import java.util.regex.Pattern;
 import org.apache.hadoop.conf.Configuration;
 
 /**
- * Gets data keys from the key endpoint of the job ({@code docs/endpoint.md}). One client serves all threads of the JVM; it
- * keeps unwrapped keys in memory for a while, so that a task asks once for a dataset and not once for a file.
+ * Gets data keys from the key endpoint of the job ({@code docs/endpoint.md}), and asks it for registered heads. One client
+ * serves all threads of the JVM; it keeps unwrapped keys in memory for a while, so that a task asks once for a dataset and not
+ * once for a file. Heads are never kept.
  */
 public final class EndpointClient {
     /** A fresh data key and the record that wraps it. */
@@ -33,6 +34,7 @@ public final class EndpointClient {
     private static final int MAX_CACHED_KEYS = 16384;
     private static final int MAX_BATCH = 1024;
     private static final int OK = 200;
+    private static final String REGISTER = "/v1/register/";
     private static final Pattern PROBLEM = Pattern.compile("urn:redoubt:error:([a-z0-9_.]{1,64})");
     private static final Map<EndpointFolder, EndpointClient> CLIENTS = new ConcurrentHashMap<>();
 
@@ -103,9 +105,32 @@ public final class EndpointClient {
                 .put("data_key", dataKey.toString())
                 .put("purpose", KeyPurpose.DATA.text());
         String what = "the endpoint's answer to data-keys";
-        JsonNode response = call("/v1/data-keys", request, what);
+        JsonNode response = call("POST", "/v1/data-keys", Json.write(request), what);
         WrappedKey wrapped = WrappedKey.decode(Json.bytes(response, "record", what)).expect(dataset, dataKey);
         return new NewDataKey(secret(dataKey, response, what), wrapped);
+    }
+
+    /**
+     * Returns the newest commit of a dataset that a writer registered; nothing if none did, or nobody keeps a register.
+     *
+     * @throws RedoubtException {@code endpoint.*}, or the code with which the endpoint refused
+     */
+    public Optional<CommitHead> registeredHead(UUID dataset) throws RedoubtException {
+        String what = "the endpoint's answer to register";
+        return CommitHead.registered(call("GET", REGISTER + dataset, new byte[0], what), what);
+    }
+
+    /**
+     * Registers {@code head} in the place of {@code previous}.
+     *
+     * @throws RedoubtException {@code broker.register_conflict}: that is not what is registered; {@code endpoint.*}, or the code
+     *     with which the endpoint refused
+     */
+    public void registerHead(UUID dataset, Optional<CommitHead> previous, CommitHead head) throws RedoubtException {
+        ObjectNode request = Json.newObject();
+        request.set("previous", previous.map(CommitHead::json).orElse(null));
+        request.set("head", head.json());
+        call("POST", REGISTER + dataset, Json.write(request), "the endpoint's answer to register");
     }
 
     private List<DataKey> fetch(List<WrappedKey> wrapped) throws RedoubtException {
@@ -118,7 +143,7 @@ public final class EndpointClient {
             records.add(Base64.getEncoder().encodeToString(key.encode()));
         }
         String what = "the endpoint's answer to unwrap";
-        JsonNode answers = call("/v1/unwrap", request, what).path("keys");
+        JsonNode answers = call("POST", "/v1/unwrap", Json.write(request), what).path("keys");
         if (!answers.isArray() || answers.size() != wrapped.size()) {
             throw new RedoubtException(ErrorCode.ENDPOINT_FAILED, what + " has another number of keys than was asked for");
         }
@@ -142,10 +167,10 @@ public final class EndpointClient {
         }
     }
 
-    private JsonNode call(String path, JsonNode request, String what) throws RedoubtException {
+    private JsonNode call(String method, String path, byte[] request, String what) throws RedoubtException {
         HttpCall.Response response;
         try (EndpointConnection connection = folder.connect(TIMEOUT)) {
-            response = HttpCall.post(connection, path, Json.write(request));
+            response = HttpCall.send(connection, method, path, request);
         } catch (RedoubtException e) {
             throw e;
         } catch (SocketTimeoutException e) {

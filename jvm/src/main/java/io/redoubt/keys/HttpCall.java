@@ -27,12 +27,12 @@ final class HttpCall {
 
     private HttpCall() {}
 
-    /** Posts a JSON body and returns the answer. */
-    static Response post(EndpointConnection connection, String path, byte[] body) throws IOException {
+    /** Sends a request, with a JSON body unless that is empty, and returns the answer. */
+    static Response send(EndpointConnection connection, String method, String path, byte[] body) throws IOException {
         if (body.length > MAX_BODY) {
             throw new RedoubtException(ErrorCode.ENDPOINT_FAILED, "a request is longer than the endpoint allows");
         }
-        StringBuilder head = new StringBuilder("POST " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        StringBuilder head = new StringBuilder(method + " " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
         for (Map.Entry<String, String> field : connection.credentials().entrySet()) {
             head.append(field.getKey()).append(": ").append(field.getValue()).append("\r\n");
         }

@@ -2,38 +2,26 @@ package io.redoubt.parquet;
 
 import io.redoubt.RedoubtException;
 import io.redoubt.sealed.Dataset;
+import io.redoubt.sealed.OncePerQuery;
 import io.redoubt.sealed.Part;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
-import org.apache.spark.TaskContext;
 
 /**
  * Checks that every part of a dataset is there, for reads that Spark planned by listing folders: such a read does not know what
  * it missed. Done once for a dataset, query and JVM.
  */
 final class Completeness {
-    private record Check(Path root, String commitDigest, String query) {}
+    private record Check(Path root, String commitDigest) {}
 
-    private static final int CAPACITY = 256;
-    private static final Set<Check> DONE =
-            Collections.synchronizedSet(Collections.newSetFromMap(new LinkedHashMap<>() {
-                private static final long serialVersionUID = 1L;
-
-                @Override
-                protected boolean removeEldestEntry(Map.Entry<Check, Boolean> eldest) {
-                    return size() > CAPACITY;
-                }
-            }));
+    private static final OncePerQuery DONE = new OncePerQuery();
 
     private Completeness() {}
 
@@ -43,16 +31,10 @@ final class Completeness {
      * @throws RedoubtException {@code sealed.part_missing} or {@code sealed.part_changed}, naming the first such part
      */
     static void check(FileSystem fileSystem, Dataset dataset) throws IOException {
-        TaskContext task = TaskContext.get();
-        if (task == null) {
+        Check check = new Check(dataset.root(), dataset.commitDigest());
+        if (!DONE.isDone(check)) {
             compare(fileSystem, dataset);
-            return;
-        }
-        String query = task.getLocalProperty("spark.sql.execution.id") + "/" + task.stageId();
-        Check check = new Check(dataset.root(), dataset.commitDigest(), query);
-        if (!DONE.contains(check)) {
-            compare(fileSystem, dataset);
-            DONE.add(check);
+            DONE.done(check);
         }
     }
 

@@ -3,7 +3,9 @@ package io.redoubt.parquet;
 import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
 import io.redoubt.hadoop.SealedCodec;
+import io.redoubt.keys.CommitHead;
 import io.redoubt.sealed.Dataset;
+import io.redoubt.sealed.Freshness;
 import io.redoubt.sealed.KeyFiles;
 import io.redoubt.sealed.Part;
 import java.io.IOException;
@@ -86,18 +88,22 @@ final class NativeWrite {
     }
 
     /**
-     * Writes the commit record.
+     * Writes the commit record, and registers the commit once it is durable.
      *
-     * @throws RedoubtException {@code sealed.conflict}: another writer came first and this one cannot go on top of it
+     * @throws RedoubtException {@code sealed.conflict}: another writer came first and this one cannot go on top of it; {@code
+     *     broker.*}, {@code endpoint.*}: the commit is there, but the register of heads did not take it
      */
     void commit(List<WrittenPart> added, Configuration conf) throws IOException {
         NewCommit commit = new NewCommit(job, write, added);
         for (int attempt = 0; attempt < COMMIT_ATTEMPTS; attempt++) {
-            if (commit.publish(fileSystem, head, properties(), conf)) {
+            Optional<CommitHead> published = commit.publish(fileSystem, head, properties(), conf);
+            if (published.isPresent()) {
+                Freshness.register(job.dataset(), published.get(), conf);
                 return;
             }
             Dataset newer = Dataset.open(fileSystem, job.root(), conf);
             if (lists(newer, added)) {
+                Freshness.register(job.dataset(), newer.head(), conf);
                 return;
             }
             if (!newer.commit().dataset().equals(job.dataset())) {

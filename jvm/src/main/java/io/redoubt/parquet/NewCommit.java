@@ -2,6 +2,7 @@ package io.redoubt.parquet;
 
 import io.redoubt.crypto.BodyEncryptor;
 import io.redoubt.crypto.Header;
+import io.redoubt.keys.CommitHead;
 import io.redoubt.keys.DataKey;
 import io.redoubt.sealed.CommitRecord;
 import io.redoubt.sealed.Dataset;
@@ -41,8 +42,8 @@ final class NewCommit {
         this.added = added;
     }
 
-    /** Stores the record as successor of {@code head}; returns false if another record took its number. */
-    boolean publish(
+    /** Stores the record as successor of {@code head}; returns nothing if another record took its number. */
+    Optional<CommitHead> publish(
             FileSystem fileSystem, Optional<Dataset> head, SortedMap<String, String> properties, Configuration conf)
             throws IOException {
         long number = head.map(dataset -> dataset.commit().number() + 1).orElse(1L);
@@ -57,7 +58,9 @@ final class NewCommit {
         BodyEncryptor body = key.newBody(header, record);
         body.write(plaintext, 0, plaintext.length);
         body.finish();
-        return NewFile.create(fileSystem, new Path(job.root(), name), record.toByteArray());
+        byte[] file = record.toByteArray();
+        boolean created = NewFile.create(fileSystem, new Path(job.root(), name), file);
+        return created ? Optional.of(new CommitHead(number, Dataset.digestOf(file))) : Optional.empty();
     }
 
     private CommitRecord record(long number, Optional<Dataset> head, SortedMap<String, String> properties) {

@@ -4,6 +4,7 @@ import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
 import io.redoubt.crypto.BodyGeometry;
 import io.redoubt.crypto.Header;
+import io.redoubt.keys.CommitHead;
 import io.redoubt.keys.DataKey;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -20,7 +21,8 @@ import org.apache.hadoop.fs.Path;
 
 /**
  * A sealed dataset at its head commit ({@code docs/format.md}, "Dataset"), for readers that are given the path of a file: what
- * the authenticated commit record says of it. Holds no key; whether the head is the newest commit ever made is not known here.
+ * the authenticated commit record says of it. Holds no key. That the head is the newest commit ever made is known as far as
+ * {@link Freshness} can tell.
  */
 public final class Dataset {
     private static final int MAX_COMMIT_BYTES = 256 * 1024 * 1024;
@@ -76,9 +78,15 @@ public final class Dataset {
     /**
      * Reads the head commit of the dataset at {@code root}, with keys from the job's key endpoint.
      *
-     * @throws RedoubtException {@code sealed.*}: no commit, or one that is not authentic; {@code key.*}, {@code endpoint.*}
+     * @throws RedoubtException {@code sealed.*}: no commit, or one that is not authentic; {@code broker.rollback}: the dataset is
+     *     older than the register says; {@code key.*}, {@code endpoint.*}
      */
     public static Dataset open(FileSystem fileSystem, Path root, Configuration configuration) throws IOException {
+        return Freshness.check(fileSystem, read(fileSystem, root, configuration), configuration);
+    }
+
+    /** Reads the head commit as {@link #open}, without asking the register. */
+    static Dataset read(FileSystem fileSystem, Path root, Configuration configuration) throws IOException {
         Path commits = commits(root);
         NavigableSet<Long> numbers = NumberedFiles.list(fileSystem, commits);
         if (numbers.isEmpty()) {
@@ -89,15 +97,20 @@ public final class Dataset {
             throw new RedoubtException(
                     ErrorCode.COMMIT_INVALID, "a commit record before " + head + " of " + root + " is missing");
         }
-        byte[] file = NumberedFiles.read(fileSystem, NumberedFiles.path(commits, head), MAX_COMMIT_BYTES);
-        CommitRecord commit = CommitCodec.decode(decrypt(fileSystem, root, head, file, configuration));
+        return read(fileSystem, root, head, configuration);
+    }
+
+    /** Reads one commit, which need not be the head. */
+    static Dataset read(FileSystem fileSystem, Path root, long number, Configuration configuration) throws IOException {
+        byte[] file = NumberedFiles.read(fileSystem, NumberedFiles.path(commits(root), number), MAX_COMMIT_BYTES);
+        CommitRecord commit = CommitCodec.decode(decrypt(fileSystem, root, number, file, configuration));
         Header header = header(file);
-        if (commit.number() != head
+        if (commit.number() != number
                 || !commit.id().equals(header.commitId())
                 || !commit.dataset().equals(header.datasetId())) {
-            throw new RedoubtException(ErrorCode.COMMIT_INVALID, "commit record " + head + " contradicts its header");
+            throw new RedoubtException(ErrorCode.COMMIT_INVALID, "commit record " + number + " contradicts its header");
         }
-        return new Dataset(fileSystem, root, commit, "sha256:" + HexFormat.of().formatHex(sha256(file)));
+        return new Dataset(fileSystem, root, commit, digestOf(file));
     }
 
     /** The folder of the dataset. */
@@ -113,6 +126,11 @@ public final class Dataset {
     /** The head's commit digest, {@code sha256:<hex>}, to compare with the one that the writer published. */
     public String commitDigest() {
         return commitDigest;
+    }
+
+    /** The head as the register of heads knows it. */
+    public CommitHead head() {
+        return new CommitHead(commit.number(), commitDigest);
     }
 
     /** Returns the name of a file below the root. */
@@ -174,9 +192,10 @@ public final class Dataset {
         return Header.parse(Arrays.copyOf(file, Math.min(file.length, Header.lengthOf(file))));
     }
 
-    private static byte[] sha256(byte[] data) {
+    /** Returns the commit digest of a record, {@code sha256:<hex>}; {@code file} is all of its file. */
+    public static String digestOf(byte[] file) {
         try {
-            return MessageDigest.getInstance("SHA-256").digest(data);
+            return "sha256:" + HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(file));
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException("this Java runtime lacks SHA-256", e);
         }
