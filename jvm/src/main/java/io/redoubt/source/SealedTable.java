@@ -74,7 +74,7 @@ final class SealedTable implements SupportsRead, SupportsWrite {
             splits = planned.partitions();
         }
         source.setReadInfo(new PythonDataSourceReadInfo(planned.func(), splits));
-        return table(source, columns).newScanBuilder(forPython).build();
+        return new ColumnarScan(table(source, columns).newScanBuilder(forPython).build());
     }
 
     private static PythonTable table(PythonDataSourceV2 source, StructType schema) {
