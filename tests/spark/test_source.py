@@ -21,7 +21,7 @@ from redoubt.sealed.verify import verify_dataset
 from redoubt.spark import io
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 pytestmark = pytest.mark.spark
 
@@ -91,6 +91,31 @@ def test_corrupt_records_are_found_without_the_columns_that_make_them(
     read = spark.read.format("sealed").options(format="csv").schema("a string, b int, _corrupt_record string")
     found = read.load(str(made)).select("_corrupt_record").collect()
     assert [row._corrupt_record for row in found] == [None, "x,not a number"]
+
+
+@pytest.mark.parametrize("columnar", ["true", "false"])
+def test_python_functions_see_and_keep_every_row(
+    spark: SparkSession, frame: DataFrame, tmp_path: Path, columnar: str
+) -> None:
+    """Spark keeps a source's batches in a queue while a Python worker is busy; they must outlive the next one."""
+    from pyspark.sql import functions as F
+
+    many = frame.selectExpr("id", "repeat(cast(id as string), 100) name", "amount", "day").crossJoin(spark.range(30).toDF("n"))
+    many.select("id", "name", "amount", "day").coalesce(1).write.format("sealed").option("format", "csv").mode(
+        "append"
+    ).save(str(tmp_path / "d"))
+    setting = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
+    was = spark.conf.get(setting)
+    spark.conf.set(setting, columnar)
+    try:
+        read = sealed(spark, tmp_path / "d", "csv")
+        turn = F.udf(lambda text: text[::-1], "string")
+        turn_all: Callable[..., Column] = F.pandas_udf(lambda texts: texts.str[::-1], "string")
+        turned = read.withColumn("a", turn("name")).withColumn("b", turn_all("name"))
+        found = turned.selectExpr("count(*)", "sum(id)", "count_if(reverse(a) = name and b = a)").collect()
+    finally:
+        spark.conf.set(setting, was)
+    assert tuple(found[0]) == (30_000, 30 * 499_500, 30_000)
 
 
 def test_needed_fields_of_a_nested_column(spark: SparkSession, workspace: Workspace, tmp_path: Path) -> None:

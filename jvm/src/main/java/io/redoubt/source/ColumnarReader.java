@@ -32,15 +32,17 @@ final class ColumnarReader implements PartitionReader<ColumnarBatch> {
         return batches.hasNext();
     }
 
-    /** Returns a batch that is good until the next call: Python's answer is one struct, whose children are the columns. */
+    /** Returns a batch that is good until the next call: Python's answer is one struct, whose fields are the columns. */
     @Override
     public ColumnarBatch get() {
         ColumnarBatch batch = batches.next();
         ArrowColumnVector struct = (ArrowColumnVector) batch.column(0);
         int columns = struct.dataType() instanceof StructType type ? type.size() : 0;
-        ColumnVector[] children =
-                IntStream.range(0, columns).mapToObj(struct::getChild).toArray(ColumnVector[]::new);
-        return new ColumnarBatch(children, batch.numRows());
+        ColumnVector[] fields = IntStream.range(0, columns)
+                .mapToObj(struct::getChild)
+                .map(BorrowedColumn::new)
+                .toArray(ColumnVector[]::new);
+        return new ColumnarBatch(fields, batch.numRows());
     }
 
     @Override
