@@ -100,10 +100,9 @@ def test_python_functions_see_and_keep_every_row(
     """Spark keeps a source's batches in a queue while a Python worker is busy; they must outlive the next one."""
     from pyspark.sql import functions as F
 
-    many = frame.selectExpr("id", "repeat(cast(id as string), 100) name", "amount", "day").crossJoin(spark.range(30).toDF("n"))
-    many.select("id", "name", "amount", "day").coalesce(1).write.format("sealed").option("format", "csv").mode(
-        "append"
-    ).save(str(tmp_path / "d"))
+    few = frame.selectExpr("id", "repeat(cast(id as string), 100) name", "amount", "day")
+    many = few.crossJoin(spark.range(30).toDF("n")).drop("n").coalesce(1)
+    many.write.format("sealed").option("format", "csv").mode("append").save(str(tmp_path / "d"))
     setting = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
     was = spark.conf.get(setting)
     spark.conf.set(setting, columnar)
