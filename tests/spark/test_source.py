@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.spark
 
 DDL = "id bigint, name string, amount decimal(10,2), day date"
+COLUMNAR_INPUT = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
 CODEC = "io.redoubt.hadoop.SealedCodec"
 
 
@@ -98,22 +99,21 @@ def test_python_functions_see_and_keep_every_row(
     spark: SparkSession, frame: DataFrame, tmp_path: Path, columnar: str
 ) -> None:
     """Spark keeps a source's batches in a queue while a Python worker is busy; they must outlive the next one."""
-    from pyspark.sql import functions as F
+    from pyspark.sql.functions import udf
+    from pyspark.sql.pandas.functions import pandas_udf
 
     few = frame.selectExpr("id", "repeat(cast(id as string), 100) name", "amount", "day")
     many = few.crossJoin(spark.range(30).toDF("n")).drop("n").coalesce(1)
     many.write.format("sealed").option("format", "csv").mode("append").save(str(tmp_path / "d"))
-    setting = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
-    was = spark.conf.get(setting)
-    spark.conf.set(setting, columnar)
+    read = sealed(spark, tmp_path / "d", "csv")
+    turn = udf(lambda text: text[::-1], "string")
+    turn_all: Callable[..., Column] = pandas_udf(lambda texts: texts.str[::-1], "string")  # type: ignore[call-overload]
+    spark.conf.set(COLUMNAR_INPUT, columnar)
     try:
-        read = sealed(spark, tmp_path / "d", "csv")
-        turn = F.udf(lambda text: text[::-1], "string")
-        turn_all: Callable[..., Column] = F.pandas_udf(lambda texts: texts.str[::-1], "string")
         turned = read.withColumn("a", turn("name")).withColumn("b", turn_all("name"))
         found = turned.selectExpr("count(*)", "sum(id)", "count_if(reverse(a) = name and b = a)").collect()
     finally:
-        spark.conf.set(setting, was)
+        spark.conf.unset(COLUMNAR_INPUT)
     assert tuple(found[0]) == (30_000, 30 * 499_500, 30_000)
 
 
