@@ -227,6 +227,8 @@ BROKER_CONNECT_SECONDS: Final = 5.0
 BROKER_TIMEOUT_SECONDS: Final = 30.0
 #: A broker that restarts, or whose store changes hands, is back by then; jobs wait for it.
 BROKER_RETRY_SECONDS: Final = 30.0
+#: The same for owners: people wait.
+OWNER_RETRY_SECONDS: Final = 5.0
 #: An unwrap of MAX_KEY_BATCH keys as JWE is about 200 KB.
 MAX_BROKER_ANSWER_BYTES: Final = 4 * 1024 * 1024
 #: A challenge whose answer was lost is used up; so often another one is asked for.

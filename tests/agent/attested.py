@@ -11,11 +11,11 @@ from uuid import UUID, uuid4
 
 from redoubt.agent.attest import AttestedAgent, Pins
 from redoubt.agent.exec import Execution, Outcome, execute
-from redoubt.agent.https import BrokerConnection, Brokers
 from redoubt.agent.measure import MeasuredProgram, ProgramSpec, measure
 from redoubt.evidence.collect.attester import Attester
 from redoubt.keys.types import WrapContext, WrappedKey
 from redoubt.keys.workspace import Workspace
+from redoubt.protocol.https import BrokerConnection, Brokers
 from redoubt.protocol.rcar import ProgramStatement
 from redoubt.trust.signing import SignedManifest
 from redoubt_dev import DevelopmentBroker, DevelopmentKey, SimulatedAttester

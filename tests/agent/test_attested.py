@@ -23,7 +23,6 @@ from redoubt.agent.broker_keys import BrokerKeySource
 from redoubt.agent.client import EndpointClient
 from redoubt.agent.endpoint import KeyEndpoint
 from redoubt.agent.exec import Execution
-from redoubt.agent.https import Answer, BrokerConnection, Brokers
 from redoubt.agent.measure import ProgramSpec, measure
 from redoubt.broker.certificates import make_ca, make_server_certificate, server_context
 from redoubt.broker.core import Settings
@@ -47,6 +46,7 @@ from redoubt.evidence.claims import Tee
 from redoubt.evidence.collect.attester import Collected
 from redoubt.keys.types import WrapContext
 from redoubt.protocol import rcar
+from redoubt.protocol.https import Answer, BrokerConnection, Brokers
 from redoubt.protocol.jwe import Recipient, public_jwk
 from redoubt.sealed.dataset import Dataset, Freshness
 from redoubt.sealed.write import DatasetWrite, WriteMode

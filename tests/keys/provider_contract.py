@@ -6,6 +6,7 @@ attributes. Tests are named after the attack or the promise they check.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,9 +32,16 @@ from redoubt.keys.provider import KeyState, Provider
 from redoubt.keys.types import DataKey, Purpose, WrapContext, WrappedKey
 from redoubt.limits import MAX_KEY_BATCH
 
+#: Datasets whose data keys these tests wrap, each in turn: so few that a broker's manifest can list all of them.
+DATASETS = tuple(UUID(int=0xDA7A << 64 | it, version=4) for it in range(16))
+#: Names of keys in the namespace ``main`` that data is wrapped under, or that are missing.
+NAMES = ("a", "b", "flipped", "missing")
+_next_dataset = itertools.cycle(DATASETS)
+
 
 def data_key(purpose: Purpose = Purpose.DATA, dataset: UUID | None = None) -> DataKey:
-    return DataKey(context=WrapContext(dataset or uuid4(), uuid4(), purpose), secret=uuid4().bytes + uuid4().bytes)
+    context = WrapContext(dataset or next(_next_dataset), uuid4(), purpose)
+    return DataKey(context=context, secret=uuid4().bytes + uuid4().bytes)
 
 
 def facts(key: DataKey) -> tuple[UUID, UUID, Purpose, bytes]:
@@ -145,7 +153,7 @@ class ProviderContract:
             provider.unwrap([replace(one, context=swapped)])
 
     def test_swapped_data_key_id_is_refused(self, provider: Provider, a: KeyName) -> None:
-        dataset = uuid4()
+        dataset = DATASETS[0]
         one, two = provider.wrap(a, [data_key(dataset=dataset), data_key(dataset=dataset)])
         with pytest.raises(WrapRefused):
             provider.unwrap([replace(one, context=two.context)])

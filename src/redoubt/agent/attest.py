@@ -23,7 +23,6 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from redoubt.agent.https import Answer, BrokerConnection
 from redoubt.errors import (
     AttestationRefused,
     BrokerMessage,
@@ -49,6 +48,7 @@ from redoubt.limits import (
 from redoubt.protocol import rcar
 from redoubt.protocol.broker_facts import BrokerFacts
 from redoubt.protocol.evidence_body import encode_body
+from redoubt.protocol.https import Answer, BrokerConnection
 from redoubt.protocol.jwe import Recipient, public_jwk
 from redoubt.protocol.key_api import PATH
 from redoubt.trust.ear import ALGORITHM, issuer_name

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from redoubt.agent.attest import Attestation, AttestedAgent
-from redoubt.agent.https import Answer
 from redoubt.errors import AttesterUnauthenticated, RegisterConflict
 from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
 from redoubt.limits import MAX_TICKETS
 from redoubt.protocol import rcar
 from redoubt.protocol.endpoint import DataKeyRequest, UnwrapRequest, unwrap_in_batches
+from redoubt.protocol.https import Answer
 from redoubt.protocol.jwe import decrypt
 from redoubt.protocol.key_api import (
     PATH,

@@ -130,10 +130,10 @@ def exec_(
     """
     from redoubt.agent.attest import Pins
     from redoubt.agent.exec import Execution, execute
-    from redoubt.agent.https import Brokers
     from redoubt.agent.process import protect_agent
     from redoubt.cli.agent_local import agent_for, describe, development_agent
     from redoubt.cli.attest import choose
+    from redoubt.protocol.https import Brokers
 
     if broker and ca is None:
         raise UsageError("--broker needs --ca: a broker is known by its CA alone")

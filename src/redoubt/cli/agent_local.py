@@ -15,10 +15,10 @@ from redoubt.errors import TeeMissing
 
 if TYPE_CHECKING:
     from redoubt.agent.attest import AttestedAgent, Pins
-    from redoubt.agent.https import Brokers
     from redoubt.agent.measure import MeasuredProgram
     from redoubt.evidence.collect.attester import Attester
     from redoubt.keys.workspace import Workspace
+    from redoubt.protocol.https import Brokers
     from redoubt.trust.ear_verify import AttestationResult
     from redoubt.trust.signing import SignedManifest
 
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 def agent_for(program: MeasuredProgram, brokers: Brokers, attester: Attester, pins: Pins, *, say: Say) -> AttestedAgent:
     """Return the agent of *program*, which has not attested yet."""
     from redoubt.agent.attest import AttestedAgent
-    from redoubt.agent.https import BrokerConnection
+    from redoubt.protocol.https import BrokerConnection
     from redoubt.protocol.rcar import ProgramStatement
 
     statement = ProgramStatement(program.descriptor.digest, program.arguments)
@@ -53,7 +53,7 @@ def development_agent(
     In a workspace without a manifest one is made that pins exactly this program.
     """
     from redoubt.agent.attest import Pins
-    from redoubt.agent.https import Brokers
+    from redoubt.protocol.https import Brokers
 
     development = _development()
     say("SIMULATED evidence and an embedded development broker: this proves nothing about hardware")

@@ -27,11 +27,11 @@ from redoubt.errors import (
 from redoubt.limits import MAX_AUDIT_PAGE, MAX_CERTIFICATE_BYTES, MAX_ENVELOPE_BYTES, RCAR_NONCE_BYTES
 
 if TYPE_CHECKING:
-    from redoubt.agent.https import BrokerConnection
     from redoubt.broker.memory import Remembered
     from redoubt.evidence.claims import Verified
     from redoubt.evidence.key_set import KeySet
     from redoubt.protocol.broker_facts import BrokerFacts
+    from redoubt.protocol.https import BrokerConnection
     from redoubt.trust.audit_chain import AuditEntry
     from redoubt.trust.audit_head import AuditHead
 
@@ -73,7 +73,7 @@ def verify(
     contact. Without --manifest or --digest the workspace's own manifest is expected. Exit status 3: something is not
     as it must be.
     """
-    from redoubt.agent.https import BrokerConnection, Brokers
+    from redoubt.protocol.https import BrokerConnection, Brokers
     from redoubt.trust.audit_head import verify_head
 
     if manifest is not None and digest is not None:

@@ -124,6 +124,13 @@ def _open_ehsm(settings: Mapping[str, str], place: ProviderPlace) -> Provider:
     return open_ehsm(settings, place)
 
 
+def _open_broker(settings: Mapping[str, str], place: ProviderPlace) -> Provider:
+    # The one import upwards (pyproject.toml): a broker is spoken to in its protocol, which is built of keys.
+    from redoubt.protocol.owner_provider import open_broker
+
+    return open_broker(settings, place)
+
+
 def _kind(
     opener: Callable[[Mapping[str, str], ProviderPlace], Provider], *, required: str, optional: str
 ) -> ProviderKind:
@@ -148,6 +155,12 @@ PROVIDERS: Final[Mapping[str, ProviderKind]] = MappingProxyType(
             optional="ca domain service api_version client_id tenant authority secret_file",
         ),
         "ehsm": _kind(_open_ehsm, required="url appid apikey_file", optional="ca"),
+        # Without books here: the broker keeps them.
+        "broker": ProviderKind(
+            settings=frozenset({"url", "ca", "owner_key", "broker_id"}),
+            open=_open_broker,
+            required=frozenset({"url", "ca", "owner_key"}),
+        ),
     }
 )
 

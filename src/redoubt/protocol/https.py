@@ -2,7 +2,7 @@
 
 What a lost connection may have done decides: a request that never left is always repeated, one that did only if the
 caller says that it may be repeated. Brokers are tried in turn, with growing pauses of random length, until
-BROKER_RETRY_SECONDS are over. A broker whose certificate does not chain to the pinned CA ends it at once.
+their caller's patience is over. A broker whose certificate does not chain to the pinned CA ends it at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TRY_LATER: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a broker answered, with a status below 400."""
+    """What a broker answered, with a status below 300: no redirect is followed."""
 
     status: int
     body: bytes
@@ -53,7 +53,7 @@ class _Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brokers:
-    """The brokers that one agent may speak to."""
+    """The brokers that one agent or owner may speak to."""
 
     #: ``https://host:port``, without a path.
     urls: tuple[str, ...]
@@ -75,6 +75,7 @@ class BrokerConnection:
         self,
         brokers: Brokers,
         *,
+        patience: float = BROKER_RETRY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -85,6 +86,7 @@ class BrokerConnection:
             self._context.load_verify_locations(cadata=brokers.ca.decode("ascii"))
         except (ValueError, ssl.SSLError):
             raise UsageError("the broker's CA is not a certificate in PEM") from None
+        self._patience = patience
         self._clock = clock
         self._sleep = sleep
         self._next = 0
@@ -96,21 +98,25 @@ class BrokerConnection:
         *,
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
+        authorize: Callable[[], str] | None = None,
         repeatable: bool,
     ) -> Answer:
         """Return the answer to one request; *repeatable* says that doing it twice is as good as once.
+
+        *authorize* makes the bearer token of each try, for tokens that are good once.
 
         Raises:
             RedoubtError: the broker said no; with the id under which the owners find the reasons, if there is one.
             BrokerUntrusted: what answers is not a pinned broker.
             BrokerUnreachable: none answers in time, or one may have done what cannot be repeated.
         """
-        deadline = self._clock() + BROKER_RETRY_SECONDS
+        deadline = self._clock() + self._patience
         pause = _FIRST_PAUSE
         tries = 0
         while True:
             url = self._urls[self._next % len(self._urls)]
-            found = self._once(url, method, path, body, headers or {})
+            bearer = {} if authorize is None else {"Authorization": f"Bearer {authorize()}"}
+            found = self._once(url, method, path, body, {**(headers or {}), **bearer})
             if isinstance(found, Answer):
                 return found
             tries += 1
@@ -150,7 +156,7 @@ class BrokerConnection:
             # What stands between may have passed the request on; the broker itself refuses before it acts.
             passed_on = response.status == HTTPStatus.BAD_GATEWAY
             return _Failed("it is busy", sent=passed_on, wait=_seconds(response.getheader("Retry-After")))
-        if response.status >= HTTPStatus.BAD_REQUEST:
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
             raise _with_id(parse_problem(content, status=response.status))
         return Answer(response.status, content, tuple(response.headers.get_all("Set-Cookie", [])))
 
