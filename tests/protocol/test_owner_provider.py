@@ -67,7 +67,7 @@ def test_first_manifest_by_no_bootstrap_owner_is_refused(tmp_path: Path) -> None
 
 def test_manifests_are_listed_verified_and_an_older_one_is_refused(broker: OwnersBroker) -> None:
     (listed,) = broker.client().manifests()
-    assert (listed.manifest.version, listed.signers) == (1, {"alice", "bob"})
+    assert (listed.manifest.version, listed.signers) == (1, frozenset({"alice", "bob"}))
     with pytest.raises(ManifestRollback):
         broker.client(None).set_manifest(manifest(DATASETS, NAMES))
 

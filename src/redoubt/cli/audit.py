@@ -13,18 +13,19 @@ from redoubt.cli.broker_root import (
     RootFileOption,
     RootKeyOption,
     RootPassphraseOption,
-    StoreArgument,
     location_of,
     root_source,
 )
 from redoubt.cli.files import read_file, write_file
 from redoubt.cli.output import counted
+from redoubt.cli.owner_broker import BrokerIdOption, CaOption, OwnerKeyOption, owner_client, refuse_without_broker
 from redoubt.cli.session import Session, command, group
-from redoubt.errors import AlreadyExists, AuditTruncated, NotFound, StorageError, UsageError
+from redoubt.errors import AlreadyExists, AuditForked, AuditTruncated, NotFound, StorageError, UsageError
 from redoubt.limits import MAX_AUDIT_LINE_BYTES, MAX_KEY_SET_BYTES, MAX_TOKEN_BYTES
 
 if TYPE_CHECKING:
     from redoubt.broker.store import SqlStore
+    from redoubt.protocol.owner_client import OwnerClient
     from redoubt.trust.audit_chain import AuditEntry, ChainEnd
 
 app = group("Export and verify the audit log of a broker.")
@@ -39,7 +40,10 @@ def verify(
         Path | None, typer.Option("--head", metavar="FILE", help="A head that the broker signed, of any time.")
     ] = None,
     keys: Annotated[
-        Path | None, typer.Option("--keys", metavar="FILE", help="The broker's public keys, a JWK set or PEM.")
+        Path | None,
+        typer.Option(
+            "--keys", metavar="FILE", help="The broker's public keys, a JWK set or PEM: its `/.well-known/jwks.json`."
+        ),
     ] = None,
 ) -> None:
     """Verify that no row of an exported audit log was changed, removed or put elsewhere.
@@ -72,45 +76,76 @@ def verify(
 @command(app, example="redoubt audit export broker.sqlite audit.jsonl --head head.jws --root-key-file broker.key")
 def export(
     session: Session,
-    store: StoreArgument,
+    store: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE|URL", help="The store, as `broker init` made it; or https://HOST:PORT, a broker."
+        ),
+    ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file: JSON lines.")],
     *,
     head: Annotated[Path, typer.Option("--head", metavar="FILE", help="The new file of the head, signed.")],
     root_key_file: RootFileOption = None,
     root_passphrase: RootPassphraseOption = False,
     root_key: RootKeyOption = None,
+    ca: CaOption = None,
+    owner_key: OwnerKeyOption = None,
+    broker_id: BrokerIdOption = None,
 ) -> None:
-    """Export the whole audit log of a store with a signed head. A log that is not whole is not signed."""
+    """Export the whole audit log of a store, or as an owner of a running broker, with a signed head.
+
+    A log that is not whole is not signed, and one that does not go up to the broker's head is not written.
+    """
     from redoubt.broker.store import SqlStore
+    from redoubt.trust.audit_chain import ChainEnd
     from redoubt.trust.audit_head import sign_head
 
     if head.exists():
         raise AlreadyExists(f"{head} exists")
+    if store.startswith("https://"):
+        if root_key_file is not None or root_passphrase or root_key is not None:
+            raise UsageError("a root key opens a store; a running broker is asked as an owner")
+        _export_from_broker(session, owner_client(store, ca, owner_key, broker_id), file, head)
+        return
+    refuse_without_broker(ca, owner_key, broker_id)
     source = root_source(session, file=root_key_file, passphrase=root_passphrase, key=root_key)
     opened = SqlStore.open(location_of(store), source=source)
     try:
-        end = _export(opened, file)
+        newest = opened.audit.head()
+        end = _export(_stored(opened), file, newest=None if newest is None else ChainEnd.of(newest))
         write_file(head, sign_head(end, key=opened.signing_key, at=datetime.now(UTC)) + b"\n", replace=False)
     finally:
         opened.close()
+    _say(session, end, file, head)
+
+
+def _export_from_broker(session: Session, client: OwnerClient, file: Path, head: Path) -> None:
+    signed, text = client.audit_head()
+    end = _export(client.audit_rows(start=1, end=signed.end.number), file, newest=signed.end)
+    write_file(head, text + b"\n", replace=False)
+    _say(session, end, file, head)
+
+
+def _say(session: Session, end: ChainEnd, file: Path, head: Path) -> None:
     session.output.result(
         {"rows": end.number, "digest": end.digest, "file": str(file), "head": str(head)},
         text=f"exported {counted(end.number, 'row')} to {file}",
     )
 
 
-def _export(store: SqlStore, path: Path) -> ChainEnd:
-    """Write the log to the new file *path*, verified on its way, and return its end."""
+def _export(rows: Iterator[AuditEntry], path: Path, *, newest: ChainEnd | None) -> ChainEnd:
+    """Write the log to the new file *path*, verified on its way up to *newest* or further, and return its end."""
     from redoubt.sealed.local import AtomicFile
     from redoubt.trust.audit_chain import START, ChainEnd, export_line, follow
 
-    newest = store.audit.head()
     end = START
     file = AtomicFile(path, replace=False)
     try:
-        for entry in follow(START, _stored(store)):
+        for entry in follow(START, rows):
             file.write(export_line(entry))
             end = ChainEnd.of(entry)
+            if newest is not None and end.number == newest.number and end != newest:
+                raise AuditForked(f"row {end.number} of the log is another one than its head says")
         if newest is not None and end.number < newest.number:
             raise AuditTruncated(f"the log ends with row {end.number}, and row {newest.number} was there before")
     except BaseException:

@@ -81,6 +81,11 @@ def setup(
         {"folder": str(folder), "broker": broker_id, "ca": str(folder / "ca.pem")},
         text=f"made {folder}; the broker's id is {broker_id}",
     )
+    if not bootstrap_owner:
+        session.output.say(
+            f"WARNING: {CONFIG_FILE} names no bootstrap_owners, so nobody can create a key or set the first manifest. "
+            "Add an owner's public key there before the start: `redoubt manifest init --owner NAME` makes one."
+        )
     session.output.say(f"Start it with `redoubt broker serve {folder}`; owners and agents pin {folder / 'ca.pem'}.")
 
 

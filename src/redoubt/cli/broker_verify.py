@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from uuid import uuid4
 
 import typer
 
@@ -24,7 +22,7 @@ from redoubt.errors import (
     UsageError,
     WorkspaceMissing,
 )
-from redoubt.limits import MAX_AUDIT_PAGE, MAX_CERTIFICATE_BYTES, MAX_ENVELOPE_BYTES, RCAR_NONCE_BYTES
+from redoubt.limits import MAX_CERTIFICATE_BYTES, MAX_ENVELOPE_BYTES, RCAR_NONCE_BYTES
 
 if TYPE_CHECKING:
     from redoubt.broker.memory import Remembered
@@ -32,10 +30,7 @@ if TYPE_CHECKING:
     from redoubt.evidence.key_set import KeySet
     from redoubt.protocol.broker_facts import BrokerFacts
     from redoubt.protocol.https import BrokerConnection
-    from redoubt.trust.audit_chain import AuditEntry
     from redoubt.trust.audit_head import AuditHead
-
-_AUDIT = "/redoubt/v1/audit"
 
 
 @command(app, example="redoubt broker verify https://broker.example:8443 --ca ca.pem --manifest manifest.json")
@@ -182,7 +177,9 @@ def _compare(
         RegisterRollback, AuditBroken: its log does not continue the one that was seen.
     """
     from redoubt.broker.memory import BrokerMemory, Remembered
+    from redoubt.protocol.owner_client import OwnerClient
     from redoubt.trust.audit_head import verify_head, verify_progress
+    from redoubt.trust.owner_key import read_owner_key
 
     try:
         memory = BrokerMemory(session.workspace.state_folder)
@@ -194,7 +191,8 @@ def _compare(
         _check_same(url, last, facts)
         before = verify_head(last.head.encode(), keys=_keys(facts), now=datetime.now(UTC))
         if key is not None:
-            rows = _rows(broker, facts, key, start=before.end.number + 1, end=head.end.number)
+            client = OwnerClient(broker, key=read_owner_key(key), broker_id=facts.id)
+            rows = client.audit_rows(start=before.end.number + 1, end=head.end.number)
             verify_progress(before, head, between=rows)
             told = f"{head.end.number - before.end.number} new rows, all whole"
         else:
@@ -220,24 +218,6 @@ def _check_not_shorter(before: AuditHead, head: AuditHead) -> None:
         )
     if head.end.number == before.end.number and head.end != before.end:
         raise AuditForked(f"row {head.end.number} of the audit log is another one than was seen before")
-
-
-def _rows(broker: BrokerConnection, facts: BrokerFacts, key: Path, *, start: int, end: int) -> Iterator[AuditEntry]:
-    from redoubt.protocol.owner_token import OwnerRequest, sign_owner_token
-    from redoubt.trust.audit_chain import parse_line
-    from redoubt.trust.owner_key import read_owner_key
-
-    owner = read_owner_key(key)
-    while start <= end:
-        request = OwnerRequest(broker=facts.id, method="GET", path=_AUDIT, body=b"")
-        token = sign_owner_token(owner, request, now=datetime.now(UTC), token_id=uuid4())
-        query = f"{_AUDIT}?start={start}&limit={min(MAX_AUDIT_PAGE, end - start + 1)}"
-        answer = broker.call("GET", query, headers={"Authorization": f"Bearer {token}"}, repeatable=False)
-        lines = answer.body.splitlines(keepends=True)
-        if not lines:
-            return
-        yield from map(parse_line, lines)
-        start += len(lines)
 
 
 def _keys(facts: BrokerFacts) -> KeySet:

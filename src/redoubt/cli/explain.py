@@ -10,8 +10,16 @@ import typer
 
 from redoubt.cli.files import read_file
 from redoubt.cli.output import Json
+from redoubt.cli.owner_broker import (
+    BrokerIdOption,
+    BrokerOption,
+    CaOption,
+    OwnerKeyOption,
+    owner_client,
+    refuse_without_broker,
+)
 from redoubt.cli.session import Session, command
-from redoubt.errors import NotFound
+from redoubt.errors import NotFound, UsageError
 from redoubt.limits import MAX_REFUSAL_BYTES
 
 if TYPE_CHECKING:
@@ -22,23 +30,41 @@ app = typer.Typer()
 REFUSALS = "refusals"
 
 
-@command(app, example="redoubt explain 6fa8… --json")
+@command(app, example="redoubt explain 6fa8… --broker https://broker:8443 --ca ca.pem --owner-key alice.pem")
 def explain(
     session: Session,
     refusal: Annotated[
         str, typer.Argument(metavar="FILE|ID", help="The record of the refusal, or the id that the attester was given.")
     ],
+    *,
+    broker: BrokerOption = None,
+    ca: CaOption = None,
+    owner_key: OwnerKeyOption = None,
+    broker_id: BrokerIdOption = None,
 ) -> None:
     """Say which claims failed, what was expected of them, and which edit of the manifest would allow them.
+
+    The broker keeps the records: ask it with --broker, as an owner. A development broker writes them to its workspace.
 
     Every such edit loosens the manifest. Look at what it would do with `redoubt manifest plan` before you sign it.
     """
     from redoubt.trust.explain import explain as explain_refusal
     from redoubt.trust.refusal import Refusal
 
-    record = Refusal.parse(read_file(_find(session, refusal), limit=MAX_REFUSAL_BYTES))
+    if broker is not None:
+        record = owner_client(broker, ca, owner_key, broker_id).refusal(_id(refusal))
+    else:
+        refuse_without_broker(ca, owner_key, broker_id)
+        record = Refusal.parse(read_file(_find(session, refusal), limit=MAX_REFUSAL_BYTES))
     found = explain_refusal(record)
     session.output.result({**_facts(record), "failures": [_as_json(it) for it in found]}, text=_as_text(record, found))
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is not the id of a refusal, which is a UUID") from None
 
 
 def _find(session: Session, text: str) -> Path:
@@ -51,7 +77,7 @@ def _find(session: Session, text: str) -> Path:
         return path
     stored = session.workspace.state_folder / REFUSALS / f"{refusal_id}.json"
     if not stored.exists():
-        raise NotFound(f"no refusal {refusal_id} is recorded in this workspace", hint="Ask the broker's operator.")
+        raise NotFound(f"no refusal {refusal_id} is recorded in this workspace", hint="Ask the broker: --broker URL.")
     return stored
 
 

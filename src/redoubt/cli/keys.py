@@ -113,7 +113,8 @@ def map_(
     session: Session,
     namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="The namespace, e.g. lake.")],
     provider: Annotated[
-        str, typer.Argument(metavar="PROVIDER", help="local, pkcs11, vault, azure or ehsm; see docs/providers.md.")
+        str,
+        typer.Argument(metavar="PROVIDER", help="local, pkcs11, vault, azure, ehsm or broker; see docs/providers.md."),
     ] = "local",
     *,
     settings: Annotated[

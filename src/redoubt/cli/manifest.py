@@ -7,6 +7,7 @@ save typing. Signing writes the canonical form with its signatures beside it, an
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,14 @@ import typer
 from redoubt.cli.files import read_file, write_file
 from redoubt.cli.manifest_edit import DEFAULT, FileOption, app, owner_key_path, read_text
 from redoubt.cli.output import Json
+from redoubt.cli.owner_broker import (
+    BrokerIdOption,
+    BrokerOption,
+    CaOption,
+    OwnerKeyOption,
+    owner_client,
+    refuse_without_broker,
+)
 from redoubt.cli.session import Session, command
 from redoubt.errors import ManifestChain, NotFound, OwnerKeyInvalid, UsageError, WorkspaceMissing
 from redoubt.limits import MAX_ENVELOPE_BYTES, MAX_MANIFEST_BYTES
@@ -85,10 +94,39 @@ def sign(
         session.output.say(f"still to sign: {it}")
 
 
-@command(app, name="set", example="redoubt manifest set --expect sha256:9d5f…")
-def set_(session: Session, signed: SignedArgument = DEFAULT_SIGNED, *, expect: ExpectOption = None) -> None:
-    """Make a signed manifest the one in force in this workspace. Versions only rise; the history is kept."""
+@command(
+    app,
+    name="set",
+    example="redoubt manifest set --expect sha256:9d5f… --broker https://broker:8443 --ca ca.pem",
+)
+def set_(
+    session: Session,
+    signed: SignedArgument = DEFAULT_SIGNED,
+    *,
+    expect: ExpectOption = None,
+    broker: BrokerOption = None,
+    ca: CaOption = None,
+    owner_key: OwnerKeyOption = None,
+    broker_id: BrokerIdOption = None,
+) -> None:
+    """Make a signed manifest the one in force in this workspace, or at a broker. Versions only rise.
+
+    At a broker its signatures are enough; only the first manifest also needs --owner-key, of a bootstrap owner. Set it
+    in the workspace as well: `manifest plan` and `next` and `broker verify` compare with what is set there.
+    """
+    from redoubt.trust.manifest import manifest_digest, parse_canonical
+
     envelope = _read_envelope(signed, expect)
+    if broker is not None:
+        owner_client(broker, ca, owner_key, broker_id).set_manifest(envelope)
+        parsed = parse_canonical(envelope.payload)
+        digest, version = manifest_digest(parsed), parsed.version
+        session.output.result(
+            {"version": version, "digest": digest, "broker": broker},
+            text=f"set version {version}, {digest}, at {broker}",
+        )
+        return
+    refuse_without_broker(ca, owner_key, broker_id)
     verified = _store(session).put(envelope)
     session.output.result(_facts(verified), text=f"set version {verified.manifest.version}, {verified.digest}")
 
@@ -143,9 +181,21 @@ def plan(session: Session, *, manifest: FileOption = DEFAULT) -> None:
 
 
 @command(app, example="redoubt manifest log --json")
-def log(session: Session) -> None:
-    """List every manifest that was set, with its digest and signers; each is verified."""
-    history = _store(session).history()
+def log(
+    session: Session,
+    *,
+    broker: BrokerOption = None,
+    ca: CaOption = None,
+    owner_key: OwnerKeyOption = None,
+    broker_id: BrokerIdOption = None,
+) -> None:
+    """List every manifest that was set in this workspace, or at a broker, with digest and signers; each is verified."""
+    history: Sequence[SignedManifest]
+    if broker is not None:
+        history = owner_client(broker, ca, owner_key, broker_id).manifests()
+    else:
+        refuse_without_broker(ca, owner_key, broker_id)
+        history = _store(session).history()
     session.output.table(
         {"manifests": [_facts(it) for it in history]},
         columns=("VERSION", "DIGEST", "SIGNED BY", "PROGRAMS", "GRANTS"),
