@@ -36,10 +36,18 @@ _PER_SECOND: Final = 100_000.0
 class DevelopmentBroker:
     """A broker in this process, while its context lasts."""
 
-    def __init__(self, workspace: Workspace, *, port: int = 0, attesters: KeySet | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        port: int = 0,
+        attesters: KeySet | None = None,
+        bootstrap_owners: frozenset[bytes] = frozenset(),
+    ) -> None:
         """Prepare the store of *workspace*.
 
         *attesters* are the development keys whose simulated evidence is taken; by default this user's own.
+        *bootstrap_owners* are public keys that may set the first manifest, as at a production broker.
 
         Raises:
             StorageError, BrokerError, WorkspaceError: the workspace's store cannot be used.
@@ -53,7 +61,7 @@ class DevelopmentBroker:
                 self._store,
                 address=Address(LOOPBACK, port),
                 identity=identity,
-                settings=Settings(name=NAME, development=True),
+                settings=Settings(name=NAME, development=True, bootstrap_owners=bootstrap_owners),
                 verifiers=simulated_verifiers(keys),
                 limiter=RateLimiter(per_second=_PER_SECOND, burst=_PER_SECOND),
                 on_refusal=lambda record: write_refusal(workspace, record),

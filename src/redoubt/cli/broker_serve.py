@@ -12,13 +12,17 @@ import typer
 
 from redoubt.cli.broker_store import app
 from redoubt.cli.session import Session, command
-from redoubt.errors import AlreadyExists, UsageError
+from redoubt.errors import AlreadyExists, ManifestField, UsageError
 
 if TYPE_CHECKING:
     from redoubt.keys.workspace import Workspace
 
 _DEVELOPMENT = "redoubt_dev"
 _PORT = 8443
+BootstrapOption = Annotated[
+    list[str] | None,
+    typer.Option("--bootstrap-owner", metavar="KEY", help="A public key that may set the first manifest; repeatable."),
+]
 
 
 @command(app, example="redoubt broker setup /etc/redoubt --host broker.example --bootstrap-owner ed25519:…")
@@ -32,10 +36,7 @@ def setup(
     ] = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Where it listens.")] = _PORT,
     name: Annotated[str, typer.Option("--name", help="The broker's name in attestation results.")] = "redoubt-broker",
-    bootstrap_owner: Annotated[
-        list[str] | None,
-        typer.Option("--bootstrap-owner", metavar="KEY", help="A public key that may set the first manifest."),
-    ] = None,
+    bootstrap_owner: BootstrapOption = None,
 ) -> None:
     """Make a broker in DIR: CA, server certificate, root key file, an empty SQLite store, and `broker.toml`.
 
@@ -53,6 +54,8 @@ def setup(
     from redoubt.keys.rootkey import create_root_key_file
     from redoubt.trust.broker_key import key_id
 
+    for text in bootstrap_owner or ():
+        _public_key(text)
     hosts = host or ["127.0.0.1", "localhost"]
     now = datetime.now(UTC)
     ca = make_ca(name, now=now)
@@ -119,14 +122,18 @@ def _dev(
     *,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0 is a free port.")] = _PORT,
     ca: Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="Write the CA to pin to this file.")] = None,
+    bootstrap_owner: BootstrapOption = None,
 ) -> None:
     """Run a development broker for the workspace, on loopback, for SIMULATED evidence only, until it is told to stop.
+
+    Its first manifest is set with `redoubt manifest set` in the workspace, or by a bootstrap owner over HTTPS.
 
     It uses the workspace's own keys and manifests, and writes the reasons of refusals where `redoubt explain` looks.
     """
     workspace: Workspace = session.workspace
     development = importlib.import_module(f"{_DEVELOPMENT}.broker")
-    broker = development.DevelopmentBroker(workspace, port=port)
+    owners = frozenset(map(_public_key, bootstrap_owner or ()))
+    broker = development.DevelopmentBroker(workspace, port=port, bootstrap_owners=owners)
     try:
         if ca is not None:
             _write_ca(ca, broker.ca_pem)
@@ -136,6 +143,15 @@ def _dev(
         broker.serve()
     finally:
         broker.close()
+
+
+def _public_key(text: str) -> bytes:
+    from redoubt.trust.public_key import parse_public_key
+
+    try:
+        return parse_public_key(text)
+    except ManifestField as error:
+        raise UsageError(f"--bootstrap-owner: the key {error.what}") from None
 
 
 def _write_ca(path: Path, content: bytes) -> None:

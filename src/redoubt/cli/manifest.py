@@ -116,6 +116,8 @@ def set_(
     """
     from redoubt.trust.manifest import manifest_digest, parse_canonical
 
+    if broker is None:
+        refuse_without_broker(ca, owner_key, broker_id)
     envelope = _read_envelope(signed, expect)
     if broker is not None:
         owner_client(broker, ca, owner_key, broker_id).set_manifest(envelope)
@@ -126,7 +128,6 @@ def set_(
             text=f"set version {version}, {digest}, at {broker}",
         )
         return
-    refuse_without_broker(ca, owner_key, broker_id)
     verified = _store(session).put(envelope)
     session.output.result(_facts(verified), text=f"set version {verified.manifest.version}, {verified.digest}")
 

@@ -19,6 +19,7 @@ from redoubt.errors import (
     BrokerUnreachable,
     BrokerUntrusted,
     KeyError_,
+    NamespaceUnmapped,
     NotFound,
     ProviderAnswerInvalid,
     ProviderDenied,
@@ -181,6 +182,10 @@ def _provider_errors() -> Iterator[None]:
     """Turn what a broker's client says into the errors of providers; those of keys are the broker's own words."""
     try:
         yield
+    except NamespaceUnmapped as error:  # where the broker's own keys are, which the owner's workspace does not say
+        raise ProviderDenied(
+            f"the broker refuses: {error.what}", hint="Let its operator map the namespace, or use another one."
+        ) from None
     except KeyError_:
         raise
     except BrokerUnreachable as error:
