@@ -10,10 +10,16 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.broker.world import ALICE, BOB, MALLORY, OTHER_PROGRAM, World, public, running_world
+from tests.keys.provider_contract import data_key
 from tests.protocol.owners_broker import CA, OwnersBroker, running_broker
 
 from redoubt.cli.main import main
-from redoubt.errors import ExitStatus
+from redoubt.errors import ExitStatus, NamespaceUnmapped
+from redoubt.keys.names import KeyName
+from redoubt.keys.workspace import Workspace
+from redoubt_dev.workspace_store import WorkspaceProvider
+
+RAW = KeyName.parse("key:lake/raw.dev")
 
 
 class Shell:
@@ -163,6 +169,18 @@ def test_development_broker_serves_an_owner_of_another_workspace(run: Shell, tmp
         map_lake(run, world.broker.url)
         run.fails("keys", "create", "lake/raw", code="key.provider_denied")  # the broker's workspace has no `lake`
         assert [it["name"] for it in run("keys", "list")["keys"]] == ["key:main/default.dev"]
+
+
+def test_development_broker_releases_no_key_that_lies_at_a_broker(run: Shell, broker: OwnersBroker) -> None:
+    map_lake(run, broker.url)
+    run("keys", "create", "lake/raw")
+    provider = WorkspaceProvider(Workspace.open(Path()))
+    (wrapped,) = broker.provider().wrap(RAW, [data_key()])
+    for call in (lambda: provider.describe(RAW), lambda: provider.unwrap([wrapped]), lambda: provider.rotate(RAW)):
+        with pytest.raises(NamespaceUnmapped, match="lies at a broker"):
+            call()
+    broker.running.close()
+    assert [str(it.name) for it in provider.list()] == ["key:main/default.dev"]  # and the broker is not asked
 
 
 def test_setup_without_an_owner_warns_that_nobody_can_begin(run: Shell, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from redoubt.broker.location import SqliteLocation
 from redoubt.broker.ports import AuditLog, CommitRegister, CreatedDatasets, RefusalStore, ResourceStore, SessionStore
 from redoubt.broker.root import FileRoot
 from redoubt.broker.store import SqlStore
-from redoubt.errors import KeyError_, StorageError, StoreExists
+from redoubt.errors import KeyError_, NamespaceUnmapped, StorageError, StoreExists
 from redoubt.keys.names import Assurance, KeyName
 from redoubt.keys.private import (
     DIRECTORY_MODE,
@@ -39,6 +39,8 @@ from redoubt.trust.store import ManifestStore
 FOLDER: Final = "broker"
 #: Where `redoubt explain ID` looks.
 REFUSALS: Final = "refusals"
+#: The kind of provider whose keys are not this broker's to release.
+_ELSEWHERE: Final = "broker"
 _STORE: Final = "store.sqlite"
 _ROOT_KEY: Final = "root.key"
 _CA: Final = "ca.pem"
@@ -46,7 +48,10 @@ _MAX_CA_BYTES: Final = 16 * 1024
 
 
 class WorkspaceProvider:
-    """All keys of a workspace behind one :class:`redoubt.keys.provider.Provider`, by their namespaces."""
+    """All keys of a workspace behind one :class:`redoubt.keys.provider.Provider`, by their namespaces.
+
+    But for those that lie at a broker: that one decides about them, by real evidence, and it could be this one.
+    """
 
     assurances = frozenset({Assurance.DEV})
 
@@ -55,35 +60,37 @@ class WorkspaceProvider:
 
     def create(self, name: KeyName) -> KeyInfo:
         """Create a primary key."""
-        return self._workspace.provider_for(name).create(name)
+        return self._of(name).create(name)
 
     def list(self) -> Sequence[KeyInfo]:
         """Return the facts of every key."""
-        return self._workspace.list_keys()
+        return self._workspace.list_keys(without=_ELSEWHERE)
 
     def describe(self, name: KeyName) -> KeyInfo:
         """Return the facts of one key."""
-        return self._workspace.provider_for(name).describe(name)
+        return self._of(name).describe(name)
 
     def rotate(self, name: KeyName) -> KeyInfo:
         """Add a version."""
-        return self._workspace.provider_for(name).rotate(name)
+        return self._of(name).rotate(name)
 
     def set_state(self, name: KeyName, state: KeyState, *, version: int | None = None) -> KeyInfo:
         """Enable or disable versions."""
-        return self._workspace.provider_for(name).set_state(name, state, version=version)
+        return self._of(name).set_state(name, state, version=version)
 
     def destroy(self, name: KeyName, *, version: int, even_if_referenced: bool = False) -> KeyInfo:
         """Destroy a version."""
-        provider = self._workspace.provider_for(name)
+        provider = self._of(name)
         return provider.destroy(name, version=version, even_if_referenced=even_if_referenced)
 
     def wrap(self, name: KeyName, keys: Sequence[DataKey]) -> Sequence[WrappedKey]:
         """Wrap data keys."""
-        return self._workspace.provider_for(name).wrap(name, keys)
+        return self._of(name).wrap(name, keys)
 
     def unwrap(self, wrapped: Sequence[WrappedKey]) -> Sequence[DataKey]:
         """Unwrap data keys."""
+        for record in wrapped:
+            self._of(record.key)
         return self._workspace.unwrap(wrapped)
 
     def rewrap(self, wrapped: Sequence[WrappedKey]) -> Sequence[WrappedKey]:
@@ -100,11 +107,17 @@ class WorkspaceProvider:
 
     def references(self, name: KeyName, *, version: int | None = None) -> Sequence[WrapContext]:
         """Return what is still wrapped."""
-        return self._workspace.provider_for(name).references(name, version=version)
+        return self._of(name).references(name, version=version)
+
+    def _of(self, name: KeyName) -> Provider:
+        mapping = self._workspace.config.namespaces.get(name.namespace)
+        if mapping is not None and mapping.provider == _ELSEWHERE:
+            raise NamespaceUnmapped(f"{name} lies at a broker, and a development broker does not serve such keys")
+        return self._workspace.provider_for(name)
 
     def _one_provider(self, wrapped: Sequence[WrappedKey]) -> Provider:
         names = {it.key for it in wrapped} or {self._workspace.config.default_key}
-        first, *others = (self._workspace.provider_for(it) for it in names)
+        first, *others = (self._of(it) for it in names)
         if any(it is not first for it in others):
             raise KeyError_("a batch is all or nothing, so it is of keys that one provider holds")
         return first

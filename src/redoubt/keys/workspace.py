@@ -148,10 +148,13 @@ class Workspace:
             raise NamespaceUnmapped(f"the namespace {name.namespace!r} of {name} is mapped to no provider")
         return self._provider(mapping)
 
-    def list_keys(self) -> Sequence[KeyInfo]:
-        """Return the facts of every key that this workspace's namespaces reach, ordered by name."""
+    def list_keys(self, *, without: str | None = None) -> Sequence[KeyInfo]:
+        """Return the facts of every key that this workspace's namespaces reach, ordered by name.
+
+        Providers of the kind *without* are not asked.
+        """
         found = []
-        for mapping in set(self.config.namespaces.values()):
+        for mapping in {it for it in self.config.namespaces.values() if it.provider != without}:
             mapped_here = {name for name, it in self.config.namespaces.items() if it == mapping}
             found += [info for info in self._provider(mapping).list() if info.name.namespace in mapped_here]
         return tuple(sorted(found, key=lambda info: info.name))
