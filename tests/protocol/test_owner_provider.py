@@ -127,6 +127,19 @@ def test_broker_of_another_ca_is_refused(broker: OwnersBroker, tmp_path: Path) -
         BrokerProvider(client_of(broker.url, ca=other)).list()
 
 
+def test_certificate_for_another_host_is_refused(tmp_path: Path) -> None:
+    authority = TestAuthority(tmp_path)
+    seen: list[Request] = []
+
+    def answer(request: Request) -> Reply:
+        seen.append(request)
+        return Reply(200, b"{}")
+
+    with serve(answer, authority.server("broker.example")) as port, pytest.raises(ProviderUntrusted):
+        BrokerProvider(client_of(f"https://localhost:{port}", ca=authority.file.read_bytes())).wrap(A, [data_key()])
+    assert seen == []
+
+
 def test_broker_with_another_id_is_refused_before_it_is_sent_a_key(broker: OwnersBroker, tmp_path: Path) -> None:
     with pytest.raises(BrokerUntrusted):
         broker.client(broker_id="ab" * 32).facts()

@@ -108,7 +108,12 @@ def references(session: Session, name: NameArgument, version: VersionOption = No
     session.output.table(data, columns=("DATASET", "DATA KEY", "PURPOSE"), rows=rows)
 
 
-@command(app, name="map", example="redoubt keys map lake vault --set url=https://vault:8200 --set token_file=token")
+@command(
+    app,
+    name="map",
+    example="redoubt keys map lake vault --set url=https://vault:8200 --set token_file=token, or redoubt keys map lake"
+    " broker --set url=https://broker:8443 --set ca=ca.pem --set owner_key=alice.pem",
+)
 def map_(
     session: Session,
     namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="The namespace, e.g. lake.")],
