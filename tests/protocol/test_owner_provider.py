@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.broker.client import Client
 from tests.broker.world import BOB, MALLORY
 from tests.keys.peers.tls import Reply, Request, TestAuthority, serve
 from tests.keys.provider_contract import DATASETS, NAMES, ProviderContract, data_key, facts
 from tests.protocol.owners_broker import CA, PATIENCE, OwnersBroker, client_of, manifest, running_broker
+from tests.protocol.samples import json_values, mutate
 
 from redoubt.errors import (
     BrokerUntrusted,
+    KeyError_,
     ManifestRollback,
     OwnerUnauthenticated,
     ProviderAnswerInvalid,
@@ -31,6 +36,7 @@ from redoubt.errors import (
 from redoubt.keys.names import KeyName
 from redoubt.keys.provider import Provider
 from redoubt.keys.registry import ProviderPlace, open_provider
+from redoubt.keys.types import WrappedKey
 from redoubt.protocol.jwe import Recipient, encrypt, public_jwk
 from redoubt.protocol.owner_api import encode_secrets
 from redoubt.protocol.owner_provider import BrokerProvider
@@ -255,6 +261,74 @@ def test_facts_of_another_key_are_refused(broker: OwnersBroker, tmp_path: Path) 
 
     with between(broker, tmp_path, renamed) as (url, ca, _), pytest.raises(ProviderAnswerInvalid, match="main/b"):
         BrokerProvider(client_of(url, ca=ca)).create(A)
+
+
+_CALLS: dict[str, Callable[[Provider, WrappedKey], object]] = {
+    "GET /keys": lambda provider, wrapped: provider.list(),
+    "POST /keys/describe": lambda provider, wrapped: provider.describe(A),
+    "POST /keys/wrap": lambda provider, wrapped: provider.wrap(A, [data_key()]),
+    "POST /keys/unwrap": lambda provider, wrapped: provider.unwrap([wrapped]),
+    "POST /keys/rewrap": lambda provider, wrapped: provider.rewrap([wrapped]),
+    "POST /keys/settle": lambda provider, wrapped: provider.settle([wrapped]),
+    "POST /keys/references": lambda provider, wrapped: provider.references(A),
+}
+
+
+@dataclass
+class Recorded:
+    """Honest answers by request, and a server that gives them, or others."""
+
+    wrapped: WrappedKey
+    honest: dict[str, bytes] = field(default_factory=dict)
+    changed: dict[str, Reply] = field(default_factory=dict)
+    provider: Callable[[], BrokerProvider] = field(init=False)
+
+    @staticmethod
+    def name(request: Request) -> str:
+        return f"{request.method} {request.path.removeprefix('/redoubt/v1')}"
+
+    def record(self, request: Request, reply: Reply) -> Reply:
+        self.honest[self.name(request)] = reply.content
+        return reply
+
+    def replay(self, request: Request) -> Reply:
+        name = self.name(request)
+        return self.changed.get(name, Reply(200, self.honest[name]))
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    folder = tmp_path_factory.mktemp("recorded")
+    with running_broker(folder) as broker:
+        broker.client().set_manifest(manifest(DATASETS, NAMES))
+        broker.provider().create(A)
+        (wrapped,) = broker.provider().wrap(A, [data_key()])
+        found = Recorded(wrapped)
+        with between(broker, folder, found.record) as (url, ca, _):
+            for call in _CALLS.values():
+                call(BrokerProvider(client_of(url, ca=ca)), wrapped)
+    authority = TestAuthority(folder / "replayed")
+    with serve(found.replay, authority.server()) as port:
+        pem = authority.file.read_bytes()
+        found.provider = lambda: BrokerProvider(client_of(f"https://localhost:{port}", ca=pem))
+        yield found
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.data(),
+    name=st.sampled_from(["GET /broker", *_CALLS]),
+    value=json_values,
+    status=st.sampled_from([200, 200, 200, 400, 404, 500]),
+)
+def test_any_answer_is_an_error_of_keys_or_what_was_asked_for(
+    recorded: Recorded, data: st.DataObject, name: str, value: Any, status: int
+) -> None:
+    body = json.loads(recorded.honest[name])
+    content = json.dumps(mutate(body, data, value) if body else value).encode()
+    recorded.changed = {name: Reply(status, content)}
+    with contextlib.suppress(KeyError_):
+        _CALLS.get(name, _CALLS["GET /keys"])(recorded.provider(), recorded.wrapped)
 
 
 # --- brokers that are ill ---------------------------------------------------------------------------------------------
