@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from redoubt.broker.certificates import Certified, make_ca
 from redoubt.broker.location import SqliteLocation
-from redoubt.broker.ports import AuditLog, CommitRegister, RefusalStore, ResourceStore, SessionStore
+from redoubt.broker.ports import AuditLog, CommitRegister, ReceiptStore, RefusalStore, ResourceStore, SessionStore
 from redoubt.broker.root import FileRoot
 from redoubt.broker.store import SqlStore
 from redoubt.errors import KeyError_, StorageError, StoreExists
@@ -181,6 +181,11 @@ class WorkspaceStore:
     def refusals(self) -> RefusalStore:
         """Records of refusals."""
         return self.sql.refusals
+
+    @property
+    def receipts(self) -> ReceiptStore:
+        """Receipts of jobs."""
+        return self.sql.receipts
 
     @property
     def signing_key(self) -> ec.EllipticCurvePrivateKey:

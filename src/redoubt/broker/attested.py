@@ -24,7 +24,7 @@ from redoubt.broker.release import (
     release_dataset,
     release_resource,
 )
-from redoubt.errors import AttesterUnauthenticated, GrantRefused, ResourceMissing
+from redoubt.errors import AttesterUnauthenticated, GrantRefused, JobClosed, ResourceMissing
 from redoubt.evidence.claims import JSON
 from redoubt.keys.types import DataKey
 from redoubt.limits import DATA_KEY_BYTES
@@ -33,7 +33,9 @@ from redoubt.protocol.jwe import Recipient, encrypt
 from redoubt.protocol.key_api import AdvanceRequest, DataKeyAnswer, RegisteredHead, UnwrapAnswer
 from redoubt.trust.ear_verify import AttestationResult
 from redoubt.trust.policy import Action
+from redoubt.trust.receipt_audit import HOLDER
 from redoubt.trust.refusal import Refusal
+from redoubt.trust.signer_key import thumbprint
 from redoubt.trust.signing import SignedManifest
 
 #: repository/type/tag, as Trustee takes them.
@@ -46,6 +48,16 @@ class Attested:
 
     result: AttestationResult
     policy: SignedManifest
+
+    @property
+    def job(self) -> str:
+        """The job that the attested key is: the same for every result of one agent."""
+        return thumbprint(self.result.key)
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """What every row of the audit log says of who asked."""
+        return {"evidence": self.result.evidence, "ear": self.result.token_id, HOLDER: self.job}
 
     @property
     def recipient(self) -> Recipient:
@@ -83,7 +95,7 @@ class Keys:
             KeyError_: a record was changed, or its primary key cannot be used.
         """
         release = self._release(Event.UNWRAP, attested, request.dataset_id, UNWRAPS, asked=Action.READ)
-        facts = self._facts(release, request.dataset_id) | {
+        facts = self._facts(attested, release) | {
             "data_keys": [str(it.context.data_key_id) for it in request.records],
             "purpose": request.purpose.value,
         }
@@ -92,6 +104,8 @@ class Keys:
                 check_key(release, record.key)
             keys = self.core.store.provider.unwrap(request.records)
             head = self.core.store.register.head(request.dataset_id)
+            facts["head"] = None if head is None else head.to_json()
+        self._refuse_closed(attested)
         return encrypt(UnwrapAnswer(keys=keys, head=head).encode(), attested.recipient)
 
     def data_key(self, attested: Attested, request: DataKeyRequest) -> bytes:
@@ -103,7 +117,7 @@ class Keys:
         """
         dataset_id = request.context.dataset_id
         release = self._release(Event.DATA_KEY, attested, dataset_id, WRITES, asked=Action.WRITE)
-        facts = self._facts(release, dataset_id) | {
+        facts = self._facts(attested, release) | {
             "data_keys": [str(request.context.data_key_id)],
             "purpose": request.context.purpose.value,
         }
@@ -113,6 +127,7 @@ class Keys:
             key = DataKey(context=request.context, secret=os.urandom(DATA_KEY_BYTES))
             (wrapped,) = self.core.store.provider.wrap(name, [key])
             ticket = self.core.tickets.issue(dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock())
+        self._refuse_closed(attested)
         return encrypt(DataKeyAnswer(key=key, wrapped=wrapped, ticket=ticket).encode(), attested.recipient)
 
     def head(self, attested: Attested, dataset_id: UUID) -> RegisteredHead | None:
@@ -128,7 +143,8 @@ class Keys:
             RegisterConflict: the head is another one than the request says.
         """
         release = self._release(Event.REGISTER, attested, dataset_id, WRITES, asked=Action.WRITE)
-        facts = self._facts(release, dataset_id) | {"head": request.head.to_json()}
+        self._refuse_closed(attested)
+        facts = self._facts(attested, release) | {"head": request.head.to_json()}
         with self.core.audited(Event.REGISTER, facts):
             self.core.tickets.check(
                 request.ticket, dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock()
@@ -142,13 +158,22 @@ class Keys:
             GrantRefused: no grant reaches the dataset that the repository is named after.
             ResourceMissing: there is none.
         """
-        facts: dict[str, JSON] = {"evidence": attested.result.evidence, "resource": path}
+        facts = attested.facts | {"resource": path}
         with self.core.audited(Event.RESOURCE, facts):
             check_resource_path(path)
             repository = path.partition("/")[0]
             facts["program"] = release_resource(attested.result, policy=attested.policy, repository=repository)
             content = self.core.store.resources.get(path)
+        self._refuse_closed(attested)
         return encrypt(content, attested.recipient)
+
+    def _refuse_closed(self, attested: Attested) -> None:
+        """Return if the job has not asked for its receipt; raises JobClosed.
+
+        After the row of what is given: if the job is closed later, the receipt has that row.
+        """
+        if self.core.store.receipts.is_closed(attested.job):
+            raise JobClosed("the job has asked for its receipt, and is given nothing more")
 
     def _release(
         self, event: Event, attested: Attested, dataset_id: UUID, actions: AbstractSet[Action], *, asked: Action
@@ -170,11 +195,10 @@ class Keys:
             raise GrantRefused(error.what, refusal=record.id) from None
 
     @staticmethod
-    def _facts(release: Release, dataset_id: UUID) -> dict[str, JSON]:
-        return {
-            "evidence": release.result.evidence,
+    def _facts(attested: Attested, release: Release) -> dict[str, JSON]:
+        return attested.facts | {
             "program": release.program,
-            "dataset": str(dataset_id),
+            "dataset": str(release.dataset.id),
             "manifest": release.result.manifest,
         }
 

@@ -21,6 +21,7 @@ from redoubt.evidence.claims import JSON
 from redoubt.evidence.key_set import IssuerKey, KeySet
 from redoubt.evidence.tokens import Issuer
 from redoubt.trust.ear import ALGORITHM, issuer_name, key_id
+from redoubt.trust.receipt_audit import GRANTED
 from redoubt.trust.refusal import Refusal
 
 
@@ -39,6 +40,8 @@ class Event(StrEnum):
     REGISTER = "register"
     RESOURCE = "resource"
     RESOURCE_SET = "resource-set"
+    RECEIPT = "receipt"
+    RECEIPT_READ = "receipt-read"
     KEYS = "keys"
     MANIFEST = "manifest"
     AUDIT_READ = "audit-read"
@@ -46,7 +49,6 @@ class Event(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
 
 
-GRANTED: Final = "granted"
 REFUSED: Final = "refused"
 
 

@@ -15,12 +15,13 @@ from sqlalchemy import Connection, insert, select, update
 from redoubt.broker.combine import Combiner
 from redoubt.broker.database import Database, fetch, fetch_one
 from redoubt.broker.header import READER
-from redoubt.broker.schema import AUDIT, AUDIT_HEAD, from_microseconds, to_microseconds
+from redoubt.broker.schema import AUDIT, AUDIT_HEAD, AUDIT_JOBS, from_microseconds, to_microseconds
 from redoubt.errors import AuditBroken, AuditTruncated, StoreDamaged
 from redoubt.evidence.claims import JSON
 from redoubt.evidence.strict_json import parse_object
 from redoubt.limits import MAX_AUDIT_BATCH, MAX_AUDIT_EVENT_BYTES, MAX_AUDIT_PAGE
 from redoubt.trust.audit_chain import START, AuditEntry, ChainEnd, event_text, next_entry
+from redoubt.trust.receipt_audit import HOLDER
 
 _COLUMNS: Final = (AUDIT.c.number, AUDIT.c.at, AUDIT.c.event, AUDIT.c.previous, AUDIT.c.digest)
 
@@ -50,6 +51,9 @@ class SqlAudit:
                 entries.append(next_entry(end, event, at=at))
                 end = ChainEnd.of(entries[-1])
             connection.execute(insert(AUDIT), [_row(entry) for entry in entries])
+            jobs = [{"job": job, "number": it.number} for it in entries if isinstance(job := it.event.get(HOLDER), str)]
+            if jobs:
+                connection.execute(insert(AUDIT_JOBS), jobs)
             connection.execute(update(AUDIT_HEAD).values(number=end.number, digest=end.digest))
             return entries
 
@@ -63,6 +67,18 @@ class SqlAudit:
             .where(AUDIT.c.number >= start)
             .order_by(AUDIT.c.number)
             .limit(max(0, min(limit, MAX_AUDIT_PAGE)))
+        )
+        rows = self._database.reading(lambda connection: fetch(connection, statement))
+        return tuple(map(_entry, rows))
+
+    def of_job(self, job: str, *, start: int = 1) -> Sequence[AuditEntry]:
+        """Return a page of the rows about *job*, from number *start* on."""
+        statement = (
+            select(*_COLUMNS)
+            .join(AUDIT_JOBS, AUDIT_JOBS.c.number == AUDIT.c.number)
+            .where(AUDIT_JOBS.c.job == job, AUDIT_JOBS.c.number >= start)
+            .order_by(AUDIT.c.number)
+            .limit(MAX_AUDIT_PAGE)
         )
         rows = self._database.reading(lambda connection: fetch(connection, statement))
         return tuple(map(_entry, rows))
