@@ -107,7 +107,7 @@ def sign_receipt(proved: Proved, report: SignedStatement, *, key: ec.EllipticCur
     """Return the receipt that a broker signs with its *key*, around the agent's *report*; raises ReceiptTooLarge."""
     kind = SIMULATED_RECEIPT if simulated else RECEIPT
     predicate: dict[str, JSON] = {"proved": proved.to_json(), "reported": report.to_json()}
-    payload = _payload(kind, subject_of(proved), predicate)
+    payload = _payload(kind, subject_of(proved, program=_reported(report).program), predicate)
     envelope = SignedStatement.sign(
         payload, payload_type=PAYLOAD_TYPE, key=key, key_id=key_id(key.public_key())
     ).to_json()
@@ -117,10 +117,9 @@ def sign_receipt(proved: Proved, report: SignedStatement, *, key: ec.EllipticCur
     return text
 
 
-def subject_of(proved: Proved) -> JSON:
-    """Return the subject of a receipt: the last commit of each dataset that was written, else the program."""
-    outputs = {str(it.dataset): it.head for it in proved.commits}
-    return subjects(outputs, program=proved.roles[0].program)
+def subject_of(proved: Proved, *, program: str) -> JSON:
+    """Return the subject of a receipt: the last commit of each dataset that was written, else the *program*."""
+    return subjects({str(it.dataset): it.head for it in proved.commits}, program=program)
 
 
 def subjects(outputs: dict[str, CommitHead], *, program: str) -> JSON:

@@ -224,7 +224,7 @@ def _check_facts(receipt: Receipt, results: Sequence[AttestationResult]) -> None
             raise ReceiptOutput(
                 f"the reported commit {_commit(it.head)} of {it.dataset} was not registered by this job"
             )
-    if receipt.subject != subject_of(proved):
+    if receipt.subject != subject_of(proved, program=reported.program):
         raise ReceiptOutput("the receipt's subject is not what the job registered")
 
 
