@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,8 @@ from uuid import UUID
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.trust import test_ear
-from tests.trust.samples import DIGEST, NOW
+from tests.trust.samples import DIGEST, NOW, TOML
+from tests.trust.test_appraisal import signed
 
 from redoubt.evidence.claims import JSON
 from redoubt.evidence.claims import digest as sha256_text
@@ -129,6 +130,36 @@ class Job:
         )
         proved = proved_part(self.job, rows[1:], by=by)
         return sign_receipt(proved, report or self.report(), key=self.key, simulated=self.simulated)
+
+
+NAMED = f'[brokers.main]\nid = "{BROKER}"\n\n'
+MONTHLY = TOML.replace('binding = "measurement"\nargu', 'binding = "agent"\nargu').replace(
+    "[programs.monthly]", NAMED + "[programs.monthly]"
+)
+
+
+def under(toml: str) -> Job:
+    """The job, under another manifest."""
+    job = Job()
+    policy = signed(toml)
+    found = replace(test_ear.appraisal(), policy=policy)
+    job.policy = policy
+    job.tokens = [
+        test_ear.issue(
+            found,
+            nonce=None,
+            now=END - timedelta(minutes=4 - place),
+            token_id=UUID(int=number),
+            signer=signer_jwk(SIGNER.public_key()),
+        )
+        for place, number in enumerate(job.ears)
+    ]
+    return job
+
+
+def under_named_broker() -> Job:
+    """The job, under a manifest that names the broker."""
+    return under(MONTHLY)
 
 
 def verify(text: bytes, trusted: Trusted = TRUSTED, now: datetime = END) -> VerifiedReceipt:

@@ -21,6 +21,7 @@ from tests.trust.receipts import (
     END,
     INPUT_HEAD,
     MALLORY_SIGNER,
+    MONTHLY,
     OTHER_ATTESTER,
     OTHER_BROKER,
     OUTPUT_HEAD,
@@ -31,9 +32,11 @@ from tests.trust.receipts import (
     Job,
     edited,
     edited_report,
+    under,
+    under_named_broker,
     verify,
 )
-from tests.trust.samples import OTHER_DIGEST, TOML
+from tests.trust.samples import OTHER_DIGEST
 from tests.trust.test_appraisal import signed
 
 from redoubt.errors import (
@@ -329,32 +332,8 @@ def test_a_broker_is_pinned_or_nothing_is_verified() -> None:
 
 
 # --- manifests --------------------------------------------------------------------------------------------------------
-NAMED = f'[brokers.main]\nid = "{BROKER}"\n\n'
-MONTHLY = TOML.replace('binding = "measurement"\nargu', 'binding = "agent"\nargu').replace(
-    "[programs.monthly]", NAMED + "[programs.monthly]"
-)
-
-
-def under(toml: str) -> Job:
-    job = Job()
-    policy = signed(toml)
-    found = replace(test_ear.appraisal(), policy=policy)
-    job.policy = policy
-    job.tokens = [
-        test_ear.issue(
-            found,
-            nonce=None,
-            now=END - timedelta(minutes=4 - place),
-            token_id=UUID(int=number),
-            signer=signer_jwk(SIGNER.public_key()),
-        )
-        for place, number in enumerate(job.ears)
-    ]
-    return job
-
-
 def test_a_manifest_pins_the_broker_that_it_names() -> None:
-    job = under(MONTHLY)
+    job = under_named_broker()
     found = verify(job.receipt(), Trusted(manifests=(job.policy,)))
     assert found.manifest is job.policy
     with pytest.raises(ReceiptBroker):
