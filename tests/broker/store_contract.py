@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from redoubt.broker.ports import AttestSession, BrokerStore, ClosedJob, RegisteredHead
 from redoubt.errors import (
+    JobClosed,
     ManifestChain,
     ManifestRollback,
     NonceReplayed,
@@ -29,6 +30,7 @@ from redoubt.errors import (
     SessionUnknown,
     UsageError,
 )
+from redoubt.evidence.claims import JSON
 from redoubt.limits import MAX_AUDIT_EVENT_BYTES, MAX_RECEIPT_BYTES, MAX_RESOURCE_BYTES
 from redoubt.trust.audit_chain import START, ChainEnd
 from redoubt.trust.audit_head import verify_log
@@ -261,6 +263,30 @@ class StoreContract:
         assert list(other.audit.of_job("job", start=made[2].number + 1)) == [made[4]]
         assert list(store.audit.of_job("job", start=made[4].number + 1)) == []
         assert list(store.audit.of_job("nobody")) == []
+
+    def test_a_closed_job_is_given_nothing(self, store: BrokerStore, other: BrokerStore) -> None:
+        given: dict[str, JSON] = {"event": "unwrap", "decision": "granted", "holder": "job"}
+        store.audit.append(given, at=NOW)
+        other.receipts.close("job", reported="one", at=NOW)
+        with pytest.raises(JobClosed):
+            store.audit.append(given, at=NOW)
+        written = store.audit.of_job("job")[-1].event
+        assert (written["decision"], written["code"]) == ("refused", JobClosed.code)
+        store.audit.append({**given, "holder": "another"}, at=NOW)
+        store.audit.append({**given, "event": "receipt"}, at=NOW)
+
+    def test_what_is_given_while_a_job_is_closed_is_in_its_rows_or_refused(
+        self, store: BrokerStore, other: BrokerStore
+    ) -> None:
+        given: dict[str, JSON] = {"event": "unwrap", "decision": "granted", "holder": "job"}
+
+        def close() -> int:
+            other.receipts.close("job", reported="one", at=NOW)
+            return len(other.audit.of_job("job"))
+
+        calls = [lambda broker=broker: broker.audit.append(given, at=NOW) for broker in (store, other) * 4]
+        (seen, *results) = at_once(close, *calls)
+        assert seen == sum(not isinstance(it, JobClosed) for it in results)
 
     # --- receipts -----------------------------------------------------------------------------------------------------
     def test_a_job_is_closed_once_and_its_receipt_is_never_replaced(

@@ -79,8 +79,7 @@ def execute(
         ProgramFailed: it could not be started.
     """
     ids = None if execution.user is None else user_ids(execution.user)
-    first = agent.current().result
-    attested(first)
+    attested(agent.current().result)
     with ExitStack() as stack:
         keys = BrokerKeySource(agent)
         folders = stack.enter_context(_folders())
@@ -103,9 +102,7 @@ def execute(
             user=execution.user,
         )
         endpoint.close()  # what is read or written afterwards would not stand in the receipt
-        ran = Ran(
-            engine=program.engine, manifest=first.manifest, started=started, ended=datetime.now(UTC), status=status
-        )
+        ran = Ran(engine=program.engine, started=started, ended=datetime.now(UTC), status=status)
         receipt = _receipt(agent, keys, ran)
     return Outcome(status=status, released=keys.released, receipt=receipt)
 

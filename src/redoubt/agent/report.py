@@ -13,7 +13,7 @@ from datetime import datetime
 
 import rfc8785
 
-from redoubt.agent.attest import AttestedAgent
+from redoubt.agent.attest import Attestation, AttestedAgent
 from redoubt.agent.broker_keys import BrokerKeySource
 from redoubt.errors import AttesterUnauthenticated, ReceiptTooLarge
 from redoubt.evidence.claims import digest as sha256_text
@@ -28,21 +28,20 @@ class Ran:
 
     #: Name → version.
     engine: Mapping[str, str]
-    manifest: str
     started: datetime
     ended: datetime
     status: int
 
 
-def report(agent: AttestedAgent, keys: BrokerKeySource, ran: Ran) -> Reported:
-    """Return what *agent* says of the program that *ran* with the *keys*; raises ReceiptTooLarge."""
+def report(agent: AttestedAgent, attested: Attestation, keys: BrokerKeySource, ran: Ran) -> Reported:
+    """Return what *agent*, as it is *attested* now, says of the program that *ran* with the *keys*; ReceiptTooLarge."""
     statement = agent.statement
     if max(len(keys.inputs), len(keys.outputs)) > MAX_RECEIPT_FACTS:
         raise ReceiptTooLarge(f"the job read or wrote more than {MAX_RECEIPT_FACTS} datasets and commits")
     return Reported(
-        job=thumbprint(agent.current().result.key),
+        job=thumbprint(attested.result.key),
         program=statement.digest,
-        manifest=ran.manifest,
+        manifest=attested.result.manifest,
         arguments=sha256_text(rfc8785.dumps(list(statement.arguments))),
         engine=ran.engine,
         started=ran.started,
@@ -63,8 +62,8 @@ def request_receipt(agent: AttestedAgent, keys: BrokerKeySource, ran: Ran) -> by
     """
     attested = agent.current()
     try:
-        return keys.receipt(agent.sign_report(report(agent, keys, ran)), attested)
+        return keys.receipt(agent.sign_report(report(agent, attested, keys, ran)), attested)
     except AttesterUnauthenticated:
         # The report holds every result, so the one by which the receipt is asked for must be there before it is signed.
         attested = agent.renew(attested)
-        return keys.receipt(agent.sign_report(report(agent, keys, ran)), attested)
+        return keys.receipt(agent.sign_report(report(agent, attested, keys, ran)), attested)

@@ -105,7 +105,6 @@ class Keys:
             keys = self.core.store.provider.unwrap(request.records)
             head = self.core.store.register.head(request.dataset_id)
             facts["head"] = None if head is None else head.to_json()
-        self._refuse_closed(attested)
         return encrypt(UnwrapAnswer(keys=keys, head=head).encode(), attested.recipient)
 
     def data_key(self, attested: Attested, request: DataKeyRequest) -> bytes:
@@ -127,7 +126,6 @@ class Keys:
             key = DataKey(context=request.context, secret=os.urandom(DATA_KEY_BYTES))
             (wrapped,) = self.core.store.provider.wrap(name, [key])
             ticket = self.core.tickets.issue(dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock())
-        self._refuse_closed(attested)
         return encrypt(DataKeyAnswer(key=key, wrapped=wrapped, ticket=ticket).encode(), attested.recipient)
 
     def head(self, attested: Attested, dataset_id: UUID) -> RegisteredHead | None:
@@ -143,7 +141,8 @@ class Keys:
             RegisterConflict: the head is another one than the request says.
         """
         release = self._release(Event.REGISTER, attested, dataset_id, WRITES, asked=Action.WRITE)
-        self._refuse_closed(attested)
+        if self.core.store.receipts.is_closed(attested.job):  # its row comes after the deed
+            raise JobClosed("the job has asked for its receipt, and commits nothing more")
         facts = self._facts(attested, release) | {"head": request.head.to_json()}
         with self.core.audited(Event.REGISTER, facts):
             self.core.tickets.check(
@@ -164,16 +163,7 @@ class Keys:
             repository = path.partition("/")[0]
             facts["program"] = release_resource(attested.result, policy=attested.policy, repository=repository)
             content = self.core.store.resources.get(path)
-        self._refuse_closed(attested)
         return encrypt(content, attested.recipient)
-
-    def _refuse_closed(self, attested: Attested) -> None:
-        """Return if the job has not asked for its receipt; raises JobClosed.
-
-        After the row of what is given: if the job is closed later, the receipt has that row.
-        """
-        if self.core.store.receipts.is_closed(attested.job):
-            raise JobClosed("the job has asked for its receipt, and is given nothing more")
 
     def _release(
         self, event: Event, attested: Attested, dataset_id: UUID, actions: AbstractSet[Action], *, asked: Action

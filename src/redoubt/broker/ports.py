@@ -80,7 +80,7 @@ class AuditLog(Protocol):
     """A hash chain of decisions."""
 
     def append(self, event: Mapping[str, JSON], *, at: datetime) -> AuditEntry:
-        """Add a row to the chain."""
+        """Add a row to the chain; raises JobClosed if it would give something to a job that was closed."""
 
     def entries(self, *, start: int = 1, limit: int = 1000) -> Sequence[AuditEntry]:
         """Return rows from number *start* on, at most *limit*."""

@@ -3,8 +3,8 @@
 Nothing in the proved part comes from the request. The request is only checked to be signed by the attested key and not
 to contradict the log; so a receipt that the broker signed is one that its verifier accepts.
 
-A job is closed before its rows are read, and whoever gives something to a job looks whether it is closed after the row
-is written (:class:`redoubt.broker.attested.Keys`). So whatever secret was given stands in the receipt.
+A job is closed before its rows are read, and the log refuses rows that give something to a closed job
+(:mod:`redoubt.broker.sql_audit`). So all that was given stands in the receipt.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from redoubt.broker.database import Database, fetch_one
 from redoubt.broker.header import READER
 from redoubt.broker.ports import ClosedJob
 from redoubt.broker.schema import RECEIPTS, to_microseconds
+from redoubt.broker.sql_audit import lock_log
 from redoubt.errors import ReceiptMissing, UsageError
 from redoubt.limits import MAX_RECEIPT_BYTES
 
@@ -24,6 +25,7 @@ class SqlReceipts:
         """Close a job, or return how it was closed before."""
 
         def work(connection: Connection) -> ClosedJob:
+            lock_log(connection)  # what is given meanwhile is given before, and stands in the receipt, or refused
             found = _closed(connection, job)
             if found is None:
                 values = {"job": job, "reported": reported, "at": to_microseconds(at), "receipt": None}

@@ -28,6 +28,20 @@ from redoubt.trust.receipt_values import Commit, Proved, Release, Resource, Role
 #: The member of a row that names the job which it is about (:func:`redoubt.trust.signer_key.thumbprint`).
 HOLDER: Final = "holder"
 GRANTED: Final = "granted"
+REFUSED: Final = "refused"
+_GIVE: Final = frozenset({"unwrap", "data-key", "register", "resource"})
+
+
+def giving_job(event: Mapping[str, JSON]) -> str | None:
+    """Return the job that a row with this event gives something to, None if it gives nothing."""
+    job = event.get(HOLDER)
+    gives = event.get("event") in _GIVE and event.get("decision") == GRANTED
+    return job if gives and isinstance(job, str) else None
+
+
+def refused_as(event: Mapping[str, JSON], code: str) -> dict[str, JSON]:
+    """Return the event of a decision that was turned down after all."""
+    return {**event, "decision": REFUSED, "code": code}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +79,7 @@ class _Tally:
             role = Role.of({**_place(entry), **{it: event.get(it) for it in _ROLE}})
             self.attested[role.ear] = role
             return
-        if kind not in ("unwrap", "data-key", "register", "resource"):
+        if kind not in _GIVE:
             return
         ear = Members({"ear": event.get("ear")}, "ear", what="a row").uuid("ear")
         self.used.add(ear)

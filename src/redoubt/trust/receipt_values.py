@@ -237,7 +237,7 @@ class Reported:
 
     job: str
     program: str
-    #: The manifest in force when the program was started.
+    #: The manifest in force when the program had ended.
     manifest: str
     #: Digest of the canonical list of the arguments that may vary.
     arguments: str
