@@ -53,7 +53,8 @@ class SqlAudit:
     def _append(self, batch: Sequence[tuple[Mapping[str, JSON], datetime]]) -> Sequence[AuditEntry]:
         def work(connection: Connection) -> Sequence[AuditEntry]:
             end = lock_log(connection)
-            closed = _closed(connection, {job for event, _ in batch if (job := giving_job(event)) is not None})
+            given = {giving_job(event) for event, _ in batch}
+            closed = _closed(connection, given - {None})
             entries = []
             for event, at in batch:
                 judged = refused_as(event, JobClosed.code) if giving_job(event) in closed else event
@@ -115,10 +116,10 @@ def lock_log(connection: Connection) -> ChainEnd:
     return end
 
 
-def _closed(connection: Connection, jobs: set[str]) -> frozenset[str | None]:
+def _closed(connection: Connection, jobs: set[str | None]) -> frozenset[str | None]:
     if not jobs:
         return frozenset()
-    found = fetch(connection, select(RECEIPTS.c.job).where(RECEIPTS.c.job.in_(sorted(jobs))))
+    found = fetch(connection, select(RECEIPTS.c.job).where(RECEIPTS.c.job.in_(jobs)))
     return frozenset(READER.exactly(str, it[0]) for it in found)
 
 
