@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redoubt.cli.agent_receipt import ReceiptOption, RequireReceiptOption
 from redoubt.cli.attest import Choice
 from redoubt.cli.files import read_file, write_file
 from redoubt.cli.session import Session, command, group
@@ -113,13 +114,8 @@ def exec_(
         ),
     ] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="Run the program as this user.")] = None,
-    receipt: Annotated[
-        Path | None,
-        typer.Option("--receipt", metavar="FILE", help="Write the receipt there (default: into the workspace)."),
-    ] = None,
-    require_receipt: Annotated[
-        bool, typer.Option("--require-receipt", help="Fail if the broker signs no receipt.")
-    ] = False,
+    receipt: ReceiptOption = None,
+    require_receipt: RequireReceiptOption = False,
     py_files: PyFilesOption = None,
     jars: JarsOption = None,
     files: FilesOption = None,

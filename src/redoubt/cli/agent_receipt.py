@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from redoubt.cli.files import write_file
 from redoubt.errors import RedoubtError, StorageError, WorkspaceError
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from redoubt.agent.exec import Outcome
     from redoubt.cli.session import Session
 
+ReceiptOption = Annotated[
+    Path | None,
+    typer.Option("--receipt", metavar="FILE", help="Write the receipt there (default: into the workspace)."),
+]
+RequireReceiptOption = Annotated[bool, typer.Option("--require-receipt", help="Fail if the broker signs no receipt.")]
 #: Below a workspace's state folder.
 FOLDER: Final = "receipts"
 _JOB_DIGITS: Final = 12
