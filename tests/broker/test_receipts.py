@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import delete, update
 from tests.broker.client import Answer, SimulatedMachine
 from tests.broker.world import ALICE, INPUT, MALLORY, OUTPUT, World, running_world
 
 from redoubt.broker.schema import AUDIT, AUDIT_JOBS
+from redoubt.cli.main import main
 from redoubt.errors import (
     AuditBroken,
     AuditRowChanged,
+    ExitStatus,
     JobClosed,
     OwnerUnauthenticated,
     ReceiptConflict,
@@ -33,6 +37,7 @@ from redoubt.errors import (
     ReceiptUnsigned,
 )
 from redoubt.evidence.claims import digest
+from redoubt.keys.private import create_private_file
 from redoubt.keys.register import CommitHead
 from redoubt.keys.types import Purpose, WrapContext
 from redoubt.limits import MAX_REPORTED_BYTES
@@ -221,6 +226,24 @@ def test_owners_can_have_the_receipt_and_others_cannot(world: World) -> None:
     assert world.client.owner(MALLORY, "GET", path).code == OwnerUnauthenticated.code
     assert world.client.owner(ALICE, "GET", f"{PATH}/other").status == 404
     assert world.client.call("GET", path).status == 401
+
+
+def test_owner_fetches_the_receipt_on_the_command_line(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = Job(world)
+    made = job.ask().ok
+    (tmp_path / "ca.pem").write_bytes(world.broker.ca_pem)
+    pem = ALICE.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    create_private_file(tmp_path / "alice.pem", pem)
+    options = ["--ca", str(tmp_path / "ca.pem"), "--key", str(tmp_path / "alice.pem")]
+    words = ["receipt", "fetch", world.broker.url]
+    assert main([*words, job.id, str(tmp_path / "receipt.json"), *options]) == ExitStatus.OK
+    assert (tmp_path / "receipt.json").read_bytes() == made + b"\n"
+    assert main([*words, job.id, str(tmp_path / "receipt.json"), *options]) == ExitStatus.USAGE
+    assert main([*words, head(1).digest, str(tmp_path / "other.json"), *options]) == ExitStatus.REFUSED
+    assert f"[{ReceiptMissing.code}]" in capsys.readouterr().err
+    assert main([*words, "../audit", str(tmp_path / "other.json"), *options]) == ExitStatus.USAGE
 
 
 # --- what is not signed -----------------------------------------------------------------------------------------------

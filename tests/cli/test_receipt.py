@@ -180,7 +180,7 @@ def test_receipt_is_verified_where_neither_spark_nor_java_nor_a_broker_is(handed
     assert (done.returncode, done.stderr) == (0, "")
     assert f"VERIFIED: signed by the broker {BROKER}, 'main' of the manifest" in done.stdout
     assert "owners alice, bob" in done.stdout
-    assert "ran on     snp, binding measurement" in done.stdout
+    assert "ran on     snp, binding measurement, status affirming, evidence sha256:ee" in done.stdout
     assert "0b8e9c1e-54a4-4c0a-9a66-0e1b7f0f6f02  report  commit 8 sha256:2b" in done.stdout
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from redoubt.cli.files import read_file
+from redoubt.cli.files import read_file, write_file
 from redoubt.cli.session import Session, command, group
 from redoubt.errors import UsageError, WorkspaceMissing
-from redoubt.limits import MAX_ENVELOPE_BYTES, MAX_KEY_SET_BYTES, MAX_RECEIPT_BYTES
+from redoubt.limits import MAX_CERTIFICATE_BYTES, MAX_ENVELOPE_BYTES, MAX_KEY_SET_BYTES, MAX_RECEIPT_BYTES
 
 if TYPE_CHECKING:
     from redoubt.trust.receipt_verify import Trusted
@@ -78,11 +78,48 @@ def verify(
             "simulated": found.simulated,
             "broker": found.broker,
             "manifest_compared": found.manifest is not None,
+            "statuses": [it.status for it in found.results],
             **receipt_json(found.proved, found.reported),
             "datasets": [{"path": it.path, "role": it.role, "newest": it.newest} for it in compared],
         },
         text="\n".join([verified(found), *map(str, compared)]),
     )
+
+
+@command(app, example="redoubt receipt fetch https://broker:8443 sha256:… receipt.json --ca ca.pem --key owner.pem")
+def fetch(
+    session: Session,
+    url: Annotated[str, typer.Argument(metavar="URL", help="https://HOST:PORT of the broker.")],
+    job: Annotated[
+        str, typer.Argument(metavar="JOB", help="The job, sha256:…, as the agent and the audit log name it.")
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file.")],
+    *,
+    ca: Annotated[Path, typer.Option("--ca", metavar="FILE", help="The CA to pin, PEM.")],
+    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="An owner's key.")],
+) -> None:
+    """Get the receipt that the broker keeps, as an owner. Verify it as any other."""
+    from uuid import uuid4
+
+    from redoubt.agent.https import BrokerConnection, Brokers
+    from redoubt.protocol.broker_facts import BrokerFacts
+    from redoubt.protocol.owner_token import OwnerRequest, sign_owner_token
+    from redoubt.trust.owner_key import read_owner_key
+    from redoubt.trust.program import is_digest
+    from redoubt.trust.receipt import Receipt
+
+    if not is_digest(job):
+        raise UsageError("a job is named sha256:… in lower-case hex")
+    owner = read_owner_key(key)
+    broker = BrokerConnection(Brokers(urls=(url.rstrip("/"),), ca=read_file(ca, limit=MAX_CERTIFICATE_BYTES)))
+    facts = BrokerFacts.parse(broker.call("GET", "/redoubt/v1/broker", repeatable=True).body)
+    request = OwnerRequest(broker=facts.id, method="GET", path=f"/redoubt/v1/receipts/{job}", body=b"")
+    token = sign_owner_token(owner, request, now=datetime.now(UTC), token_id=uuid4())
+    # The token is good once; so is the question.
+    answer = broker.call("GET", request.path, headers={"Authorization": f"Bearer {token}"}, repeatable=False)
+    receipt = Receipt.parse(answer.body)
+    write_file(file, answer.body + b"\n", replace=False)
+    session.output.result({"file": str(file), "job": receipt.proved.job}, text=f"wrote {file}: not verified yet")
 
 
 def _trusted(session: Session, keys: list[Path], ids: list[str], files: list[Path], *, simulated: bool) -> Trusted:

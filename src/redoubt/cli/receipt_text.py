@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from redoubt.errors import ReceiptDataset
 from redoubt.keys.register import CommitHead
 from redoubt.trust.policy import Action, Manifest
 from redoubt.trust.receipt import Receipt
-from redoubt.trust.receipt_values import Proved, Reported, Role
+from redoubt.trust.receipt_values import Proved, Reported
 from redoubt.trust.receipt_verify import VerifiedReceipt
 
 _SIMULATED = "SIMULATED: of a development broker; it proves nothing about hardware"
@@ -27,7 +27,7 @@ def shown(receipt: Receipt) -> str:
     """Return an unverified receipt as text."""
     loud = [_SIMULATED] if receipt.simulated else []
     head = f"says that the broker {receipt.envelope.key_id} signed it at {receipt.proved.at.isoformat()}"
-    return "\n".join([*loud, head, *_facts(receipt.proved, receipt.reported, None)])
+    return "\n".join([*loud, head, *_facts(receipt.proved, receipt.reported)])
 
 
 def verified(found: VerifiedReceipt) -> str:
@@ -36,14 +36,17 @@ def verified(found: VerifiedReceipt) -> str:
     named = next((f", {name!r} of the manifest" for name, it in names if it == found.broker), "")
     lines = [_SIMULATED] if found.simulated else []
     lines.append(f"VERIFIED: signed by the broker {found.broker}{named}, at {found.proved.at.isoformat()}")
-    lines += _facts(found.proved, found.reported, None if found.manifest is None else found.manifest.manifest)
+    manifest = None if found.manifest is None else found.manifest.manifest
+    lines += _facts(found.proved, found.reported, manifest, [f", status {it.status}" for it in found.results])
     lines.append(f"audit      row {found.audit.end.number} of the broker's log, {found.audit.end.digest}")
     if found.manifest is None:
         lines.append("NOT COMPARED with the owners' manifest: pass --manifest")
     return "\n".join(lines)
 
 
-def _facts(proved: Proved, reported: Reported, manifest: Manifest | None) -> Iterator[str]:
+def _facts(
+    proved: Proved, reported: Reported, manifest: Manifest | None = None, statuses: Sequence[str] = ()
+) -> Iterator[str]:
     known = manifest.programs.items() if manifest is not None else ()
     program = next((f"  {name}" for name, it in known if it.digest == reported.program), "")
     yield f"program    {reported.program}{program}"
@@ -51,7 +54,10 @@ def _facts(proved: Proved, reported: Reported, manifest: Manifest | None) -> Ite
     owners = "" if manifest is None else f"  version {manifest.version}, owners {', '.join(sorted(manifest.owners))}"
     for digest in dict.fromkeys(it.manifest for it in proved.roles):
         yield f"manifest   {digest}{owners if digest == proved.roles[-1].manifest else ''}"
-    yield from _limited(map(_role, proved.roles))
+    yield from _limited(
+        f"ran on     {it.tee}, binding {it.binding}{status}, evidence {it.evidence}, {it.at.isoformat()}"
+        for it, status in zip(proved.roles, statuses or [""] * len(proved.roles), strict=True)
+    )
     datasets = {} if manifest is None else {it.id: f"  {name}" for name, it in manifest.datasets.items()}
     yield from _limited(
         f"input      {it.dataset}{datasets.get(it.dataset, '')}  {_commit(it.head)}, {counted(it.data_keys, 'key')}"
@@ -63,10 +69,6 @@ def _facts(proved: Proved, reported: Reported, manifest: Manifest | None) -> Ite
     engine = ", ".join(f"{name} {version}" for name, version in sorted(reported.engine.items()))
     yield f"reported   {engine}"
     yield f"           {reported.started.isoformat()} to {reported.ended.isoformat()}, exit status {reported.status}"
-
-
-def _role(role: Role) -> str:
-    return f"ran on     {role.tee}, binding {role.binding}, evidence {role.evidence}, {role.at.isoformat()}"
 
 
 def _outputs(proved: Proved) -> Iterator[tuple[UUID, str]]:
