@@ -52,6 +52,9 @@ class Job:
     ears: tuple[int, ...] = (5, 6)
     changes: dict[str, Any] = field(default_factory=dict)
     at: datetime = END
+    #: What it writes, and what that belongs to if it was created.
+    output: UUID = REPORT
+    parent: UUID | None = None
 
     def __post_init__(self) -> None:
         found = test_ear.simulated() if self.simulated else test_ear.appraisal()
@@ -86,9 +89,11 @@ class Job:
             read: dict[str, JSON] = {"event": "unwrap", "dataset": str(SALES), "data_keys": keys, "head": head}
             rows.append((at, {**whose, **read}))
         done: JSON = {"number": OUTPUT_HEAD.number, "digest": OUTPUT_HEAD.digest}
-        out: dict[str, JSON] = {"dataset": str(REPORT), "data_keys": [str(UUID(int=200))]}
-        rows.append((END, {**whose, **out, "event": "data-key"}))
-        rows.append((END, {**whose, "event": "register", "dataset": str(REPORT), "head": done}))
+        out: dict[str, JSON] = {"dataset": str(self.output)}
+        if self.parent is not None:
+            out["parent"] = str(self.parent)
+        rows.append((END, {**whose, **out, "event": "data-key", "data_keys": [str(UUID(int=200))]}))
+        rows.append((END, {**whose, **out, "event": "register", "head": done}))
         refused: dict[str, JSON] = {"event": "unwrap", "decision": "refused", "dataset": str(UUID(int=9))}
         rows.append((END, {**whose, **refused}))
         return rows
@@ -111,7 +116,7 @@ class Job:
             "ended": END - timedelta(seconds=1),
             "status": 0,
             "inputs": (Touched(SALES, INPUT_HEAD),),
-            "outputs": (Touched(REPORT, OUTPUT_HEAD),),
+            "outputs": (Touched(self.output, OUTPUT_HEAD),),
             "ears": tuple(it.decode() for it in self.tokens),
         }
         return Reported(**{**values, **self.changes})
@@ -138,9 +143,9 @@ MONTHLY = TOML.replace('binding = "measurement"\nargu', 'binding = "agent"\nargu
 )
 
 
-def under(toml: str) -> Job:
+def under(toml: str, **changes: Any) -> Job:
     """The job, under another manifest."""
-    job = Job()
+    job = Job(**changes)
     policy = signed(toml)
     found = replace(test_ear.appraisal(), policy=policy)
     job.policy = policy

@@ -354,6 +354,25 @@ def test_what_no_manifest_grants_is_refused(lost: str) -> None:
         verify(job.receipt(), replace(TRUSTED, manifests=(job.policy,)))
 
 
+@pytest.mark.parametrize(("parent", "allowed"), [(REPORT, True), (SALES, False), (UUID(int=8), False), (None, False)])
+def test_dataset_that_was_created_is_judged_by_the_one_that_it_belongs_to(parent: UUID | None, allowed: bool) -> None:
+    job = under(MONTHLY, output=UUID(int=77), parent=parent)
+    trusted = replace(TRUSTED, manifests=(job.policy,))
+    if allowed:
+        assert verify(job.receipt(), trusted).proved.commits[0].parent == parent
+        return
+    with pytest.raises(ReceiptGrant):
+        verify(job.receipt(), trusted)
+
+
+def test_grant_to_create_is_enough_for_what_was_created() -> None:
+    toml = MONTHLY.replace('actions = ["write", "read"]', 'actions = ["create"]')
+    job = under(toml, output=UUID(int=77), parent=REPORT)
+    assert verify(job.receipt(), replace(TRUSTED, manifests=(job.policy,))).proved.commits[0].dataset == UUID(int=77)
+    with pytest.raises(ReceiptGrant):
+        verify(under(toml).receipt(), replace(TRUSTED, manifests=(job.policy,)))
+
+
 # --- what the broker makes it of --------------------------------------------------------------------------------------
 def test_rows_that_were_changed_or_are_of_others_are_not_signed() -> None:
     rows = JOB.rows()[1:]

@@ -16,7 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from redoubt.broker.certificates import Certified, make_ca
 from redoubt.broker.location import SqliteLocation
-from redoubt.broker.ports import AuditLog, CommitRegister, ReceiptStore, RefusalStore, ResourceStore, SessionStore
+from redoubt.broker.ports import (
+    AuditLog,
+    CommitRegister,
+    CreatedDatasets,
+    ReceiptStore,
+    RefusalStore,
+    ResourceStore,
+    SessionStore,
+)
 from redoubt.broker.root import FileRoot
 from redoubt.broker.store import SqlStore
 from redoubt.errors import KeyError_, StorageError, StoreExists
@@ -179,6 +187,11 @@ class WorkspaceStore:
     def register(self) -> CommitRegister:
         """Head commits."""
         return self.sql.register
+
+    @property
+    def created(self) -> CreatedDatasets:
+        """Datasets that programs made."""
+        return self.sql.created
 
     @property
     def refusals(self) -> RefusalStore:

@@ -11,7 +11,7 @@ from redoubt.errors import ReceiptDataset
 from redoubt.keys.register import CommitHead
 from redoubt.trust.policy import Action, Manifest
 from redoubt.trust.receipt import Receipt
-from redoubt.trust.receipt_values import Proved, Reported
+from redoubt.trust.receipt_values import Commit, Proved, Release, Reported
 from redoubt.trust.receipt_verify import VerifiedReceipt
 
 _SIMULATED = "SIMULATED: of a development broker; it proves nothing about hardware"
@@ -58,27 +58,33 @@ def _facts(
         f"ran on     {it.tee}, binding {it.binding}{status}, evidence {it.evidence}, {it.at.isoformat()}"
         for it, status in zip(proved.roles, statuses or [""] * len(proved.roles), strict=True)
     )
-    datasets = {} if manifest is None else {it.id: f"  {name}" for name, it in manifest.datasets.items()}
+    names = {} if manifest is None else {it.id: name for name, it in manifest.datasets.items()}
     yield from _limited(
-        f"input      {it.dataset}{datasets.get(it.dataset, '')}  {_commit(it.head)}, {counted(it.data_keys, 'key')}"
+        f"input      {it.dataset}{_named(it, names)}  {_commit(it.head)}, {counted(it.data_keys, 'key')}"
         for it in proved.releases
         if it.action is Action.READ
     )
     yield from _limited(f"secret     {it.path}" for it in proved.resources)
-    yield from _limited(f"output     {it}{datasets.get(it, '')}  {head}" for it, head in _outputs(proved))
+    yield from _limited(f"output     {it.dataset}{_named(it, names)}  {head}" for it, head in _outputs(proved))
     engine = ", ".join(f"{name} {version}" for name, version in sorted(reported.engine.items()))
     yield f"reported   {engine}"
     yield f"           {reported.started.isoformat()} to {reported.ended.isoformat()}, exit status {reported.status}"
 
 
-def _outputs(proved: Proved) -> Iterator[tuple[UUID, str]]:
+def _named(it: Release | Commit, names: Mapping[UUID, str]) -> str:
+    if it.dataset in names:
+        return f"  {names[it.dataset]}"
+    return "" if it.parent is None else f"  created in {names.get(it.parent, it.parent)}"
+
+
+def _outputs(proved: Proved) -> Iterator[tuple[Release | Commit, str]]:
     """Yield each dataset that was written: with its last commit, or without one, as with files and plain tables."""
-    last = {it.dataset: it.head for it in proved.commits}
-    for dataset, head in last.items():
-        yield dataset, _commit(head)
+    last = {it.dataset: it for it in proved.commits}
+    for commit in last.values():
+        yield commit, _commit(commit.head)
     for it in proved.releases:
         if it.action is Action.WRITE and it.dataset not in last:
-            yield it.dataset, "keys to write were given, no commit was registered"
+            yield it, "keys to write were given, no commit was registered"
 
 
 def _commit(head: CommitHead | None) -> str:

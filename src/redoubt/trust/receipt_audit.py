@@ -66,7 +66,7 @@ class _Tally:
     """What the rows that were read so far add up to."""
 
     attested: dict[UUID, Role] = field(default_factory=dict)
-    given: dict[tuple[UUID, Action, CommitHead | None], _Given] = field(default_factory=dict)
+    given: dict[tuple[UUID, UUID | None, Action, CommitHead | None], _Given] = field(default_factory=dict)
     resources: dict[str, _Given] = field(default_factory=dict)
     commits: list[Commit] = field(default_factory=list)
     used: set[UUID] = field(default_factory=set)
@@ -91,15 +91,15 @@ class _Tally:
         else:
             read = Members({it: event.get(it) for it in _RELEASE}, " ".join(_RELEASE), what="a row")
             action = Action.READ if kind == "unwrap" else Action.WRITE
-            name = read.uuid("dataset"), action, read.head("head")
+            name = read.uuid("dataset"), read.optional_uuid("parent"), action, read.head("head")
             found = self.given.setdefault(name, _Given())
             found.data_keys.update(map(str, read.list("data_keys", MAX_KEY_BATCH)))
             found.ears[ear] = None
 
 
 _ROLE: Final = ("binding", "ear", "evidence", "manifest", "program", "tee", "token")
-_COMMIT: Final = ("dataset", "ear", "head")
-_RELEASE: Final = ("data_keys", "dataset", "head")
+_COMMIT: Final = ("dataset", "ear", "head", "parent")
+_RELEASE: Final = ("data_keys", "dataset", "head", "parent")
 
 
 def proved_part(job: str, rows: Iterable[AuditEntry], *, by: Signatory) -> Proved:
@@ -134,8 +134,15 @@ def proved_part(job: str, rows: Iterable[AuditEntry], *, by: Signatory) -> Prove
         at=by.at,
         roles=tuple(role for ear, role in tally.attested.items() if ear in tally.used),
         releases=tuple(
-            Release(dataset=dataset, action=action, head=head, data_keys=len(it.data_keys), ears=tuple(it.ears))
-            for (dataset, action, head), it in tally.given.items()
+            Release(
+                dataset=dataset,
+                action=action,
+                head=head,
+                data_keys=len(it.data_keys),
+                ears=tuple(it.ears),
+                parent=parent,
+            )
+            for (dataset, parent, action, head), it in tally.given.items()
         ),
         resources=tuple(Resource(path=path, ears=tuple(it.ears)) for path, it in tally.resources.items()),
         commits=tuple(tally.commits),

@@ -50,6 +50,10 @@ class Members:
         """Return a UUID in its one spelling."""
         return _uuid(self._found[name])
 
+    def optional_uuid(self, name: str) -> UUID | None:
+        """Return a UUID, or None for null."""
+        return None if self._found[name] is None else _uuid(self._found[name])
+
     def number(self, name: str, least: int, most: int) -> int:
         """Return a whole number."""
         return _number(self._found[name], self._named(name), least, most)
@@ -119,6 +123,11 @@ def uuids(values: Sequence[JSON]) -> tuple[UUID, ...]:
 def head_json(head: CommitHead | None) -> JSON:
     """Return a commit's number and digest as they stand in receipts."""
     return None if head is None else {"digest": head.digest, "number": head.number}
+
+
+def uuid_json(value: UUID | None) -> JSON:
+    """Return a UUID, or None, as it stands in receipts."""
+    return None if value is None else str(value)
 
 
 def time_text(at: datetime) -> str:

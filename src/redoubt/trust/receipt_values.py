@@ -22,7 +22,7 @@ from redoubt.limits import (
     MAX_TOKEN_BYTES,
 )
 from redoubt.trust.policy import Action, Binding
-from redoubt.trust.receipt_fields import Members, head_json, many, time_text, uuids
+from redoubt.trust.receipt_fields import Members, head_json, many, time_text, uuid_json, uuids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,8 @@ class Release:
     data_keys: int
     #: The attestation results by which they were asked for.
     ears: tuple[UUID, ...]
+    #: The dataset of the manifest to which one belongs that a program created.
+    parent: UUID | None = None
 
     def to_json(self) -> JSON:
         """Return the release as it stands in the proved part."""
@@ -92,18 +94,20 @@ class Release:
             "dataset": str(self.dataset),
             "ears": list(map(str, self.ears)),
             "head": head_json(self.head),
+            "parent": uuid_json(self.parent),
         }
 
     @classmethod
     def of(cls, value: JSON) -> Release:
         """Return the release that *value* is; raises ReceiptMalformed."""
-        found = Members(value, "action data_keys dataset ears head", what="a key release")
+        found = Members(value, "action data_keys dataset ears head parent", what="a key release")
         return cls(
             dataset=found.uuid("dataset"),
             action=found.word("action", Action),
             head=found.head("head"),
             data_keys=found.number("data_keys", 1, LARGEST_INTEGER),
             ears=uuids(found.list("ears", MAX_RECEIPT_ROLES)),
+            parent=found.optional_uuid("parent"),
         )
 
 
@@ -116,6 +120,7 @@ class Commit:
     ear: UUID
     at: datetime
     row: int
+    parent: UUID | None = None
 
     def to_json(self) -> JSON:
         """Return the commit as it stands in the proved part."""
@@ -124,13 +129,14 @@ class Commit:
             "dataset": str(self.dataset),
             "ear": str(self.ear),
             "head": head_json(self.head),
+            "parent": uuid_json(self.parent),
             "row": self.row,
         }
 
     @classmethod
     def of(cls, value: JSON) -> Commit:
         """Return the commit that *value* is; raises ReceiptMalformed."""
-        found = Members(value, "at dataset ear head row", what="a commit")
+        found = Members(value, "at dataset ear head parent row", what="a commit")
         head = found.head("head")
         if head is None:
             raise ReceiptMalformed("a commit of the receipt has no head")
@@ -140,6 +146,7 @@ class Commit:
             ear=found.uuid("ear"),
             at=found.time("at"),
             row=found.number("row", 1, LARGEST_INTEGER),
+            parent=found.optional_uuid("parent"),
         )
 
 

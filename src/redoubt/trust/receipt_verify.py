@@ -58,7 +58,7 @@ from redoubt.trust.ear import SIMULATED_ISSUER
 from redoubt.trust.ear_verify import AttestationResult, verify_ear
 from redoubt.trust.policy import Action
 from redoubt.trust.receipt import Receipt, check_reported, subject_of
-from redoubt.trust.receipt_values import Proved, Reported, Role
+from redoubt.trust.receipt_values import Commit, Proved, Release, Reported, Role
 from redoubt.trust.signer_key import thumbprint
 from redoubt.trust.signing import SignedManifest
 
@@ -263,22 +263,30 @@ def _check_manifests(
     for release in proved.releases:
         # Whoever may write may unwrap: an append reads what is there.
         allowed = {Action.READ, Action.WRITE} if release.action is Action.READ else {Action.WRITE}
-        _check_granted(release.dataset, (by_id[it] for it in release.ears), allowed, known)
+        _check_granted(release, (by_id[it] for it in release.ears), allowed, known)
     for commit in proved.commits:
-        _check_granted(commit.dataset, (by_id[commit.ear],), {Action.WRITE}, known)
+        _check_granted(commit, (by_id[commit.ear],), {Action.WRITE}, known)
     return known[proved.roles[-1].manifest]
 
 
 def _check_granted(
-    dataset: UUID, results: Iterable[AttestationResult], actions: set[Action], known: Mapping[str, SignedManifest]
+    given: Release | Commit,
+    results: Iterable[AttestationResult],
+    actions: set[Action],
+    known: Mapping[str, SignedManifest],
 ) -> None:
+    # What a program created belongs to a dataset of the manifest, unless the manifest names it by now.
     for result in results:
         manifest = known[result.manifest].manifest
         programs = {name for name, it in manifest.programs.items() if it.digest == result.program}
-        datasets = {name for name, it in manifest.datasets.items() if it.id == dataset}
+        own = {name for name, it in manifest.datasets.items() if it.id == given.dataset}
+        datasets = own or {name for name, it in manifest.datasets.items() if it.id == given.parent}
+        allowed = actions if own or Action.READ in actions else actions | {Action.CREATE}
         if not any(
-            it.program in programs and it.dataset in datasets and it.tee in result.tees and it.actions & actions
+            it.program in programs and it.dataset in datasets and it.tee in result.tees and it.actions & allowed
             for it in manifest.grants
         ):
-            wanted = " or ".join(sorted(actions))
-            raise ReceiptGrant(f"manifest version {manifest.version} does not let this program {wanted} {dataset}")
+            wanted = " or ".join(sorted(allowed))
+            raise ReceiptGrant(
+                f"manifest version {manifest.version} does not let this program {wanted} {given.dataset}"
+            )
