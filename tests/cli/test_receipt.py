@@ -38,7 +38,7 @@ _NOT_THERE = ("pyspark", "pyarrow", "pandas", "py4j", "sqlalchemy", "starlette",
 JOB = """\
 import os
 import sys
-sys.path += sys.argv[3:]  # the small interpreter of this test has no packages
+sys.path += sys.argv[4:]  # the small interpreter of this test has no packages
 from pathlib import Path
 from redoubt.agent.client import EndpointClient
 from redoubt.sealed.dataset import Dataset
@@ -46,17 +46,18 @@ from redoubt.sealed.write import DatasetWrite, WriteMode
 keys = EndpointClient(Path(os.environ["REDOUBT_ENDPOINT"]))
 data = Dataset.open(sys.argv[1], keys=keys)
 content = b"".join(bytes(block) for part in data.parts for block in data.open_part(part).stream())
-write = DatasetWrite.begin(sys.argv[2], keys=keys, mode=WriteMode.APPEND)
-part = write.parts.part("copy.csv", media_type="text/csv")
-part.write(content)
-write.commit([part.finish()])
+for place, mode in ((2, WriteMode.APPEND), (3, WriteMode.CREATE)):
+    write = DatasetWrite.begin(sys.argv[place], keys=keys, mode=mode)
+    part = write.parts.part("copy.csv", media_type="text/csv")
+    part.write(content)
+    write.commit([part.finish()])
 sys.exit(3)
 """
 
 
 @dataclass
 class Ran:
-    """A workspace in which a job ran that read the dataset `in` and appended to the dataset `out`."""
+    """A workspace in which a job ran that read the dataset `in`, appended to `out` and created `new`."""
 
     folder: Path
     receipt: Path
@@ -79,7 +80,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         assert main(words) == ExitStatus.OK
     (folder / "job.py").write_text(JOB)
     packages = (str(Path(redoubt.__file__).parents[1]), sysconfig.get_path("purelib"))
-    job = (str(python), "job.py", str(folder / "in"), str(folder / "out"), *packages)
+    job = (str(python), "job.py", *(str(folder / it) for it in ("in", "out", "new")), *packages)
     done = subprocess.run(
         [sys.executable, "-m", "redoubt.cli.main", "agent", "exec", "--", *job],
         cwd=folder,
@@ -100,8 +101,9 @@ def test_a_job_that_fails_leaves_its_receipt_too(ran: Ran) -> None:
 
 
 def test_verdict_is_one_screen(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["receipt", "verify", str(ran.receipt), "--simulated", "--dataset", str(ran.folder / "out")]
-    assert main([*ran.here, *words]) == ExitStatus.OK
+    words = ["receipt", "verify", str(ran.receipt), "--simulated"]
+    datasets = [word for it in ("out", "new") for word in ("--dataset", str(ran.folder / it))]
+    assert main([*ran.here, *words, *datasets]) == ExitStatus.OK
     text = capsys.readouterr().out
     assert len(text.splitlines()) <= 24
     assert text.startswith("SIMULATED: ")
@@ -111,13 +113,15 @@ def test_verdict_is_one_screen(ran: Ran, capsys: pytest.CaptureFixture[str]) -> 
     assert "commit 2 sha256:" in text
     assert "exit status 3" in text
     assert f"{ran.folder / 'out'}: the output of the receipt, commit 2" in text
+    assert f"{ran.folder / 'new'}: the output of the receipt, commit 1" in text
+    assert "  created in " in text
 
 
 def test_verdict_as_json(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ran.here, "receipt", "verify", str(ran.receipt), "--simulated", "--json"]) == ExitStatus.OK
     found = json.loads(capsys.readouterr().out)
     assert (found["verified"], found["simulated"], found["manifest_compared"]) == (True, True, True)
-    assert [it["head"]["number"] for it in found["proved"]["commits"]] == [2]
+    assert [it["head"]["number"] for it in found["proved"]["commits"]] == [2, 1]
     assert found["reported"]["status"] == 3
     assert {it["action"] for it in found["proved"]["releases"]} == {"read", "write"}
 
