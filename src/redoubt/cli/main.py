@@ -54,6 +54,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "explain": "redoubt.cli.explain",
         "broker": "redoubt.cli.broker",
         "audit": "redoubt.cli.audit",
+        "cluster": "redoubt.cli.cluster",
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
     }
