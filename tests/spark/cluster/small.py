@@ -11,10 +11,10 @@ from tests.agent.pythons import small_python
 
 #: Distributions' packages that the agent, the development broker and Spark's executors import.
 _PACKAGES = (
-    "pyspark", "py4j", "cryptography", "cffi", "_cffi_backend", "rfc8785", "typer", "click", "rich", "pygments", "markdown_it",
-    "mdurl", "shellingham", "typing_extensions", "tomlkit", "joserfc", "dcap_qvl", "argon2", "_argon2_cffi_bindings",
-    "starlette", "anyio", "idna", "uvicorn", "h11", "httptools", "prometheus_client", "sqlalchemy", "psycopg", "psycopg_binary",
-    "annotated_doc", "Crypto",
+    "pyspark", "py4j", "cryptography", "cffi", "_cffi_backend", "rfc8785", "typer", "click", "rich", "pygments",
+    "markdown_it", "mdurl", "shellingham", "typing_extensions", "tomlkit", "joserfc", "dcap_qvl", "argon2",
+    "_argon2_cffi_bindings", "starlette", "anyio", "idna", "uvicorn", "h11", "httptools", "prometheus_client",
+    "sqlalchemy", "psycopg", "psycopg_binary", "annotated_doc", "Crypto",
 )  # fmt: skip
 
 

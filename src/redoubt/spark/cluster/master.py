@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> None:
         ["--host", options.host, "--port", str(options.port), "--webui-port", "0", "--properties-file", str(settings)],
         files=files,
         memory="512m",
+        options=["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],  # it moves messages, not data
         environment={"SPARK_LOCAL_IP": options.host},
     )
 
