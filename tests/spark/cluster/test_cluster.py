@@ -276,6 +276,30 @@ def files_below(*folders: Path) -> Iterator[tuple[Path, bytes]]:
                     yield path, path.read_bytes()
 
 
+def listening(pid: int) -> set[str]:
+    """The local addresses at which a process listens, as the kernel writes them."""
+    held = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            held.add(os.readlink(path))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and f"socket:[{words[9]}]" in held:
+                found.add(words[1].partition(":")[0])
+    return found
+
+
+def check_only_loopback_is_listened_at(cluster: Cluster) -> None:
+    memory = cluster.state.agent.memory.encode()
+    java = [pid for pid, line in processes("cmdline").items() if b"/bin/java\0" in line and memory in line]
+    heard = {pid: listening(pid) for pid in java}
+    assert sum(map(bool, heard.values())) >= 5  # master, two workers, two executors
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert set[str]().union(*heard.values()) <= loopback
+
+
 def check_nothing_secret_is_found(cluster: Cluster) -> None:
     place = cluster.identity("executor")
     secret = (place / "domain-secret").read_bytes()
@@ -315,6 +339,7 @@ def test_job_runs_attested_and_recovers_from_a_killed_executor_and_a_killed_work
             assert it["evidence"].startswith("sha256:")
         assert len({it["program"] for it in roles.values() if "program" in it}) == 3
         check_nothing_secret_is_found(cluster)
+        check_only_loopback_is_listened_at(cluster)
         assert "_SPARK_AUTH_SECRET" not in (folder / "environment").read_text()
         assert "attested by" in cluster.redoubt("cluster", "logs", executors[0]["role"])
         os.kill(executors[0]["pid"], signal.SIGKILL)
