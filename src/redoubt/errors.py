@@ -1329,6 +1329,15 @@ class RegisterConflict(BrokerError):
     next_step = "Read the dataset again; if its head is older than the registered one, it was rolled back."
 
 
+class DatasetTaken(BrokerError):
+    """A new dataset has an id that is in use."""
+
+    code = "broker.dataset_taken"
+    exit_status = ExitStatus.CONFLICT
+    cause = "Ids are random: a program that makes a dataset under the id of another one is wrong, or an attacker's."
+    next_step = "Write anew, to a folder that holds no dataset; the id is chosen anew too."
+
+
 class RegisterRollback(BrokerError):
     """The dataset is older than the state that was last registered."""
 

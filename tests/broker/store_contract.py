@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from redoubt.broker.ports import AttestSession, BrokerStore, RegisteredHead
 from redoubt.errors import (
+    DatasetTaken,
     ManifestChain,
     ManifestRollback,
     NonceReplayed,
@@ -289,6 +290,45 @@ class StoreContract:
         winner = race(None, 10)
         assert store.register.head(dataset) == winner
         assert race(winner, 20) == store.register.head(dataset)
+
+    # --- created datasets ---------------------------------------------------------------------------------------------
+    def test_created_dataset_keeps_its_parent_and_check_values(self, store: BrokerStore, other: BrokerStore) -> None:
+        dataset, parent, first, second = (uuid4() for _ in range(4))
+        assert store.created.parent(dataset) is None
+        store.created.add(dataset, parent=parent, data_key_id=first, check_value=b"1" * 32)
+        other.created.add(dataset, parent=parent, data_key_id=second, check_value=b"2" * 32)
+        assert other.created.parent(dataset) == parent
+        assert store.created.check_value(dataset, second) == b"2" * 32
+        assert other.created.check_value(dataset, uuid4()) is None
+        assert other.created.check_value(uuid4(), first) is None
+
+    def test_created_dataset_is_not_taken_over(self, store: BrokerStore, other: BrokerStore) -> None:
+        dataset, parent, data_key = uuid4(), uuid4(), uuid4()
+        store.created.add(dataset, parent=parent, data_key_id=data_key, check_value=b"1" * 32)
+        with pytest.raises(DatasetTaken):
+            other.created.add(dataset, parent=uuid4(), data_key_id=uuid4(), check_value=b"2" * 32)
+        with pytest.raises(DatasetTaken):
+            other.created.add(dataset, parent=parent, data_key_id=data_key, check_value=b"2" * 32)
+        assert store.created.check_value(dataset, data_key) == b"1" * 32
+
+    def test_registered_dataset_is_not_created(self, store: BrokerStore) -> None:
+        dataset = uuid4()
+        store.register.advance(dataset, previous=None, head=head(1))
+        with pytest.raises(DatasetTaken):
+            store.created.add(dataset, parent=uuid4(), data_key_id=uuid4(), check_value=b"1" * 32)
+        assert store.created.parent(dataset) is None
+
+    def test_of_many_creators_at_once_one_has_the_dataset(self, store: BrokerStore, other: BrokerStore) -> None:
+        dataset, parents = uuid4(), [uuid4() for _ in range(4)]
+        calls = [
+            lambda i=i: (store, other)[i % 2].created.add(
+                dataset, parent=parents[i], data_key_id=uuid4(), check_value=bytes([i]) * 32
+            )
+            for i in range(4)
+        ]
+        results = at_once(*calls)
+        assert sum(isinstance(result, DatasetTaken) for result in results) == 3
+        assert store.created.parent(dataset) == parents[results.index(None)]
 
     # --- refusals -----------------------------------------------------------------------------------------------------
     def test_refusal_is_kept(self, store: BrokerStore, other: BrokerStore) -> None:

@@ -87,14 +87,15 @@ def write_it(terminal: Terminal) -> None:
         *("--reference", f"snp.measurement={MEASUREMENT}", *each("--minimum", TCB)),
     )
     run("manifest", "add-grant", "--program", "monthly", "--tee", "amd", "--dataset", "sales", "--read")
-    run("manifest", "add-grant", "--program", "monthly", "--tee", "amd", "--dataset", "report", "--read", "--write")
+    grant = ("manifest", "add-grant", "--program", "monthly", "--tee", "amd", "--dataset", "report")
+    run(*grant, "--read", "--write", "--create")
 
 
 def test_from_nothing_to_a_manifest_in_force(terminal: Terminal) -> None:
     write_it(terminal)
     run = terminal.run
     planned = run("manifest", "plan")
-    assert (planned["from"], len(planned["allowed"]), planned["forbidden"]) == (None, 3, [])
+    assert (planned["from"], len(planned["allowed"]), planned["forbidden"]) == (None, 4, [])
     terminal.refused("usage.not_found", "manifest", "set", status=ExitStatus.USAGE)
     signed = run("manifest", "sign", "--owner", "bob")
     assert signed["missing"] == ["dataset 'sales' needs 1 of alice"]

@@ -15,7 +15,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from redoubt.broker.location import SqliteLocation
-from redoubt.broker.ports import AuditLog, CommitRegister, RefusalStore, ResourceStore, SessionStore
+from redoubt.broker.ports import AuditLog, CommitRegister, CreatedDatasets, RefusalStore, ResourceStore, SessionStore
 from redoubt.broker.root import FileRoot
 from redoubt.broker.store import SqlStore
 from redoubt.errors import KeyError_, StorageError, StoreExists
@@ -177,6 +177,11 @@ class WorkspaceStore:
     def register(self) -> CommitRegister:
         """Head commits."""
         return self.sql.register
+
+    @property
+    def created(self) -> CreatedDatasets:
+        """Datasets that programs made."""
+        return self.sql.created
 
     @property
     def refusals(self) -> RefusalStore:

@@ -14,14 +14,18 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from redoubt.broker.core import Core, Event
+from redoubt.broker.created import check_made, check_value
 from redoubt.broker.release import (
+    CREATES,
     UNWRAPS,
     WRITES,
     Release,
     authenticate,
     check_key,
     choose_key,
+    named,
     release_dataset,
+    release_new,
     release_resource,
 )
 from redoubt.errors import AttesterUnauthenticated, GrantRefused, ResourceMissing
@@ -91,6 +95,8 @@ class Keys:
             for record in request.records:
                 check_key(release, record.key)
             keys = self.core.store.provider.unwrap(request.records)
+            if release.created:
+                check_made(self.core.store.created, keys)
             head = self.core.store.register.head(request.dataset_id)
         return encrypt(UnwrapAnswer(keys=keys, head=head).encode(), attested.recipient)
 
@@ -100,9 +106,10 @@ class Keys:
         Raises:
             GrantRefused: with the refusal's id.
             KeyError_: the primary key cannot be used.
+            DatasetTaken: the program makes a dataset under an id that is in use.
         """
         dataset_id = request.context.dataset_id
-        release = self._release(Event.DATA_KEY, attested, dataset_id, WRITES, asked=Action.WRITE)
+        release = self._release_for_writing(attested, request)
         facts = self._facts(release, dataset_id) | {
             "data_keys": [str(request.context.data_key_id)],
             "purpose": request.context.purpose.value,
@@ -112,6 +119,14 @@ class Keys:
             facts["key"] = str(name)
             key = DataKey(context=request.context, secret=os.urandom(DATA_KEY_BYTES))
             (wrapped,) = self.core.store.provider.wrap(name, [key])
+            if release.created:
+                facts["created_in"] = release.name
+                self.core.store.created.add(
+                    dataset_id,
+                    parent=release.dataset.id,
+                    data_key_id=request.context.data_key_id,
+                    check_value=check_value(key),
+                )
             ticket = self.core.tickets.issue(dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock())
         return encrypt(DataKeyAnswer(key=key, wrapped=wrapped, ticket=ticket).encode(), attested.recipient)
 
@@ -127,7 +142,9 @@ class Keys:
             GrantRefused, TicketRefused: the program may not, or was given no data key of this dataset.
             RegisterConflict: the head is another one than the request says.
         """
-        release = self._release(Event.REGISTER, attested, dataset_id, WRITES, asked=Action.WRITE)
+        # Who may only create publishes what it made: the ticket says that it was given a data key of this dataset.
+        writes = WRITES if named(attested.policy, dataset_id) is not None else WRITES | CREATES
+        release = self._release(Event.REGISTER, attested, dataset_id, writes, asked=Action.WRITE)
         facts = self._facts(release, dataset_id) | {"head": request.head.to_json()}
         with self.core.audited(Event.REGISTER, facts):
             self.core.tickets.check(
@@ -150,24 +167,42 @@ class Keys:
             content = self.core.store.resources.get(path)
         return encrypt(content, attested.recipient)
 
+    def _release_for_writing(self, attested: Attested, request: DataKeyRequest) -> Release:
+        dataset_id = request.context.dataset_id
+        if named(attested.policy, dataset_id) is not None or self.core.store.created.parent(dataset_id) is not None:
+            return self._release(Event.DATA_KEY, attested, dataset_id, WRITES, asked=Action.WRITE)
+        try:
+            return release_new(attested.result, policy=attested.policy, key=request.key)
+        except GrantRefused as error:
+            raise self._refuse(Event.DATA_KEY, error, attested, dataset="NAME", asked=Action.CREATE) from None
+
     def _release(
         self, event: Event, attested: Attested, dataset_id: UUID, actions: AbstractSet[Action], *, asked: Action
     ) -> Release:
+        name = named(attested.policy, dataset_id)
+        parent = self.core.store.created.parent(dataset_id) if name is None else None
         try:
-            return release_dataset(attested.result, policy=attested.policy, dataset_id=dataset_id, actions=actions)
-        except GrantRefused as error:
-            datasets = attested.policy.manifest.datasets
-            name = next((it for it, found in datasets.items() if found.id == dataset_id), str(dataset_id))
-            record = Refusal.not_granted(
-                attested.result,
-                dataset=name,
-                action=asked,
-                policy=attested.policy,
-                now=self.core.clock(),
-                refusal_id=uuid4(),
+            return release_dataset(
+                attested.result, policy=attested.policy, dataset_id=dataset_id, parent=parent, actions=actions
             )
-            self.core.keep_refusal(event, error, record)
-            raise GrantRefused(error.what, refusal=record.id) from None
+        except GrantRefused as error:
+            if name is None and parent is not None:
+                name = named(attested.policy, parent)
+            raise self._refuse(event, error, attested, dataset=name or str(dataset_id), asked=asked) from None
+
+    def _refuse(
+        self, event: Event, error: GrantRefused, attested: Attested, *, dataset: str, asked: Action
+    ) -> GrantRefused:
+        record = Refusal.not_granted(
+            attested.result,
+            dataset=dataset,
+            action=asked,
+            policy=attested.policy,
+            now=self.core.clock(),
+            refusal_id=uuid4(),
+        )
+        self.core.keep_refusal(event, error, record)
+        return GrantRefused(error.what, refusal=record.id)
 
     @staticmethod
     def _facts(release: Release, dataset_id: UUID) -> dict[str, JSON]:

@@ -99,6 +99,23 @@ class CommitRegister(Protocol):
         """Compare and swap; raises RegisterConflict if the head is not *previous* (None: not registered yet)."""
 
 
+class CreatedDatasets(Protocol):
+    """Datasets that programs made under a grant to create (:mod:`redoubt.broker.created`)."""
+
+    def parent(self, dataset_id: UUID) -> UUID | None:
+        """Return the manifest's dataset that a created one belongs to; None if no program made it."""
+
+    def add(self, dataset_id: UUID, *, parent: UUID, data_key_id: UUID, check_value: bytes) -> None:
+        """Note a data key, and with the first one the dataset.
+
+        Raises:
+            DatasetTaken: the dataset belongs to another one or has a registered head, or the data key was noted before.
+        """
+
+    def check_value(self, dataset_id: UUID, data_key_id: UUID) -> bytes | None:
+        """Return what was noted with a data key; None if it was not."""
+
+
 class RefusalStore(Protocol):
     """Records of refusals (:class:`redoubt.trust.refusal.Refusal`), for the owners."""
 
@@ -131,6 +148,10 @@ class BrokerStore(Protocol):
     @property
     def register(self) -> CommitRegister:
         """Head commits."""
+
+    @property
+    def created(self) -> CreatedDatasets:
+        """Datasets that programs made."""
 
     @property
     def refusals(self) -> RefusalStore:

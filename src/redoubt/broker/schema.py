@@ -119,6 +119,21 @@ REGISTER: Final = Table(
     Column("number", BigInteger, nullable=False),
     Column("digest", Text, nullable=False),
 )
+#: Datasets that programs made, each with the dataset of the manifest that it belongs to.
+CREATED: Final = Table(
+    "created",
+    METADATA,
+    Column("dataset_id", LargeBinary, primary_key=True),
+    Column("parent_id", LargeBinary, nullable=False),
+)
+#: The data keys that were made for them, so that no other key passes as theirs.
+CREATED_KEYS: Final = Table(
+    "created_keys",
+    METADATA,
+    Column("dataset_id", LargeBinary, ForeignKey("created.dataset_id"), primary_key=True),
+    Column("data_key_id", LargeBinary, primary_key=True),
+    Column("check_value", LargeBinary, nullable=False),
+)
 REFUSALS: Final = Table(
     "refusals",
     METADATA,

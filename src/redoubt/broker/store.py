@@ -27,6 +27,7 @@ from redoubt.broker.root import RootSource
 from redoubt.broker.schema import SECRETS, STORE
 from redoubt.broker.sealing import RowSealer, StoreIdentity
 from redoubt.broker.sql_audit import SqlAudit, start_log
+from redoubt.broker.sql_created import SqlCreated
 from redoubt.broker.sql_keys import StoredProvider
 from redoubt.broker.sql_manifests import SqlManifests
 from redoubt.broker.sql_refusals import SqlRefusals
@@ -53,6 +54,7 @@ class SqlStore:
         self.resources = SqlResources(database, sealer)
         self.audit = SqlAudit(database)
         self.register = SqlRegister(database)
+        self.created = SqlCreated(database)
         self.refusals = SqlRefusals(database)
         self.provider = StoredProvider(database, header, root)
         self.signing_key = database.reading(lambda connection: _signing_key(connection, sealer))

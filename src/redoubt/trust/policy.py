@@ -51,6 +51,8 @@ class Action(StrEnum):
 
     READ = "read"
     WRITE = "write"
+    #: Make new datasets, which then belong to the one that the grant names: its grants, owners and keys are theirs.
+    CREATE = "create"
 
 
 @dataclass(frozen=True, slots=True)
