@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -30,6 +31,7 @@ NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="The clu
 WorkersOption = Annotated[int, typer.Option("--workers", min=0, max=256, help="How many workers.")]
 _DEFAULT = "local"
 _WATCH_SECONDS = 1.0
+_SIGNALLED = 128
 _COLUMNS = ("role", "state", "verdict", "tee", "binding", "evidence", "since", "expires")
 
 
@@ -67,6 +69,7 @@ def up(
     development = broker is None
     if development:
         say("SIMULATED evidence and a development broker: this proves nothing about hardware")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(_SIGNALLED + number))  # so that it cleans up as for Ctrl-C
     folder = make_folder(workspace.state_folder, name)
     try:
         if development:

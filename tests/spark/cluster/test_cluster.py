@@ -255,6 +255,20 @@ def test_cluster_that_is_refused_half_way_leaves_nothing(cluster: Cluster) -> No
     assert {it.name for it in Path(agent.memory).parent.glob("redoubt-c-*")} == before
 
 
+def test_cluster_that_is_stopped_half_way_leaves_nothing(cluster: Cluster) -> None:
+    memory = Path(cluster.state.agent.memory).parent
+    before = {it.name for it in memory.glob("redoubt-c-*")}
+    folder = cluster_folder(cluster.folder / ".redoubt", "stopped")
+    with cluster.start("cluster", "up", "--name", "stopped") as up:
+        wait(lambda: list(folder.glob("logs/broker.log")), what="the broker of the new cluster", process=up)
+        up.terminate()
+        up.communicate(timeout=SECONDS)
+    assert up.returncode == 128 + signal.SIGTERM
+    assert not folder.exists()
+    assert {it.name for it in memory.glob("redoubt-c-*")} == before
+    assert not [pid for pid, line in processes("cmdline").items() if str(folder).encode() in line]
+
+
 def test_name_is_taken_once(cluster: Cluster) -> None:
     assert "cluster.exists" in cluster.redoubt("cluster", "up", status=ExitStatus.CONFLICT)
 
