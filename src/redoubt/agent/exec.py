@@ -45,6 +45,8 @@ class Execution:
     user: str | None = None
     #: What the program is in a trust domain; it finds its certificate and key in its folder of secrets.
     role: Role | None = None
+    #: Told the folder of secrets when the role's identity is in it, to add what an engine needs beside it.
+    joined: Callable[[Path], object] = lambda _: None
     #: Where to say, while the program runs, what it was attested as; for people, who are told nothing secret.
     status: Path | None = None
 
@@ -93,6 +95,7 @@ def execute(
             keeper = MembershipKeeper(agent, execution.role, folders[SECRETS])
             stack.callback(keeper.close)
             member = keeper.member.membership.name
+            execution.joined(folders[SECRETS])
         user = None
         if ids is not None:
             user = ids[0]

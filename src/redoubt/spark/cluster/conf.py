@@ -60,7 +60,14 @@ def driver_conf(master: str, user: Mapping[str, str] | None = None, *, folder: P
         OptionRefused: *user* weakens a setting, or sets JVM options of the driver.
         JarMissing: the package lacks its jar.
     """
-    files = member_files(Path(os.environ["JAVA_HOME"]), folder=folder)
+    return settings_for(member_files(Path(os.environ["JAVA_HOME"]), folder=folder), master, user or {})
+
+
+def settings_for(files: MemberFiles, master: str, user: Mapping[str, str]) -> dict[str, str]:
+    """Return the configuration of a driver that finds *files*, which need not be there yet; raises as driver_conf.
+
+    With ``{redoubt:secrets}`` as their folder it can be measured before the program is started.
+    """
     nowhere = Path("/")
     base = [
         it
@@ -69,7 +76,7 @@ def driver_conf(master: str, user: Mapping[str, str] | None = None, *, folder: P
     ]
     own = member_settings(files)
     keys = {it.key for it in own}
-    given = dict(user or {})
+    given = dict(user)
     options = "spark.driver.extraJavaOptions"
     if options in given:
         raise OptionRefused(f"{options} is the agent's to set on a cluster", hint="Use `agent exec --jvm-option`.")
