@@ -16,7 +16,12 @@ from redoubt.errors import OptionRefused
 SEALED_CODEC = "io.redoubt.hadoop.SealedCodec"
 PARQUET_FACTORY = "io.redoubt.parquet.SealedCryptoFactory"
 PARQUET_KMS_CLIENT = "io.redoubt.parquet.RedoubtKmsClient"
-COMMIT_PROTOCOL = "io.redoubt.parquet.SealedCommitProtocol"
+COMMIT_PROTOCOL = "io.redoubt.commit.SealedCommitProtocol"
+FILE_SYSTEM = "io.redoubt.fs.SealedFileSystem"
+FILE_CONTEXT = "io.redoubt.fs.SealedFs"
+RDD_COMMITTER = "io.redoubt.commit.SealedRddCommitter"
+COMMITTER_FACTORY = "io.redoubt.commit.SealedCommitterFactory"
+STREAM_PROTOCOL = "io.redoubt.commit.StreamCommitProtocol"
 PARQUET_COMMITTER = "io.redoubt.parquet.SealedOutputCommitter"
 #: Name of the Data Source that Python registers; `sealed` is the class in jvm/ that asks for it.
 IN_PYTHON = "redoubt_sealed"
@@ -65,8 +70,9 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
             "spark.sql.sources.commitProtocolClass",
             COMMIT_PROTOCOL,
             sealed,
-            "df.write.parquet ends with a commit record, so that readers notice what is missing",
+            "df.write is sealed, and ends with a commit record, so that readers notice what is missing",
         ),
+        *_file_system(),
         Setting(
             "spark.sql.parquet.output.committer.class",
             PARQUET_COMMITTER,
@@ -108,6 +114,29 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
         Setting("spark.ui.enabled", "false", disclosure, "plans and errors show literals and cell values"),
         Setting("spark.eventLog.enabled", "false", disclosure, "the event log holds the same, on disk"),
         Setting("spark.redaction.regex", REDACTION, disclosure, "store credentials are redacted in what is shown"),
+    )
+
+
+def _file_system() -> tuple[Setting, ...]:
+    """Return what makes unmodified readers and writers see sealed datasets (ADR 0015)."""
+    rdd = "saveAsTextFile and the like are sealed, and end with a commit record"
+    return (
+        Setting("spark.hadoop.fs.file.impl", FILE_SYSTEM, Group.SEALED, "a dataset is seen as its commit record lists it"),
+        Setting(
+            "spark.hadoop.fs.file.impl.disable.cache",
+            "true",
+            Group.SEALED,
+            "Hadoop's cache has no configuration in its key: another's file system could be handed to a job",
+        ),
+        Setting("spark.hadoop.fs.AbstractFileSystem.file.impl", FILE_CONTEXT, Group.SEALED, "the same for FileContext"),
+        Setting("spark.hadoop.mapred.output.committer.class", RDD_COMMITTER, Group.SEALED, rdd),
+        Setting("spark.hadoop.mapreduce.outputcommitter.factory.class", COMMITTER_FACTORY, Group.SEALED, rdd),
+        Setting(
+            "spark.sql.streaming.commitProtocolClass",
+            STREAM_PROTOCOL,
+            Group.SEALED,
+            "file sinks of streaming queries would write plaintext",
+        ),
     )
 
 
