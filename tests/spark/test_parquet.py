@@ -612,9 +612,7 @@ class _ignoring:  # noqa: N801  (used as a statement)
         self._set("false")
 
 
-def test_an_added_part_is_never_read(
-    spark: SparkSession, table: Path, native: Path, workspace: Workspace
-) -> None:
+def test_an_added_part_is_never_read(spark: SparkSession, table: Path, native: Path, workspace: Workspace) -> None:
     part = table / parts(table, workspace)[0].name
     shutil.copyfile(part, part.with_name("part-00009.snappy.parquet"))
     assert whole(read_parquet(spark, str(table))) == WHOLE

@@ -121,7 +121,9 @@ def _file_system() -> tuple[Setting, ...]:
     """Return what makes unmodified readers and writers see sealed datasets (ADR 0015)."""
     rdd = "saveAsTextFile and the like are sealed, and end with a commit record"
     return (
-        Setting("spark.hadoop.fs.file.impl", FILE_SYSTEM, Group.SEALED, "a dataset is seen as its commit record lists it"),
+        Setting(
+            "spark.hadoop.fs.file.impl", FILE_SYSTEM, Group.SEALED, "a dataset is seen as its commit record lists it"
+        ),
         Setting(
             "spark.hadoop.fs.file.impl.disable.cache",
             "true",
