@@ -1,4 +1,4 @@
-"""Unmodified readers and writers on sealed datasets: what Spark's own ``spark.read`` and ``df.write`` see and leave (H2, H15).
+"""Unmodified readers and writers on sealed datasets: what ``spark.read`` and ``df.write`` see and leave (H2, H15).
 
 Attacks keep lengths as they are where they can, so that what refuses is not always the cheapest check.
 """
@@ -203,7 +203,7 @@ def test_partitions_and_their_overwrites(spark: SparkSession, frame: DataFrame, 
     def groups() -> dict[int, int]:
         found = spark.read.format(form).schema(schema).load(path)
         assert {row[0] for row in found.select("h").distinct().collect()} <= {"a b/0", "a b/1"}
-        return dict(map(tuple, found.groupBy("g").count().collect()))  # type: ignore[arg-type]
+        return dict(map(tuple, found.groupBy("g").count().collect()))
 
     assert groups() == {0: 100, 1: 100, 2: 100, 3: 100}
     one = rows.where("g = 1").limit(7)
@@ -271,6 +271,26 @@ def test_a_model_is_saved_sealed_and_loaded(spark: SparkSession, tmp_path: Path)
     refused(lambda: PipelineModel.load(str(tmp_path / "model")), "sealed.part_missing")
 
 
+def test_streams_and_checkpoints_do_not_write_in_clear(spark: SparkSession, frame: DataFrame, tmp_path: Path) -> None:
+    frame.write.json(str(tmp_path / "in"))
+    stream = spark.readStream.schema(SCHEMA).json(str(tmp_path / "in"))
+
+    def run(form: str, where: Path) -> None:
+        started = stream.writeStream.format(form).option("checkpointLocation", str(where / "state")).queryName("q_fs")
+        started.trigger(availableNow=True).start(
+            **({"path": str(where / "out")} if form == "csv" else {})
+        ).awaitTermination()
+
+    refused(lambda: run("csv", tmp_path / "file"), "sealed.plaintext")
+    run("memory", tmp_path / "memory")
+    assert spark.table("q_fs").count() == ROWS
+    spark.sparkContext.setCheckpointDir(str(tmp_path / "checkpoint"))
+    refused(lambda: frame.checkpoint(), "sealed.plaintext")
+    assert frame.localCheckpoint().count() == ROWS
+    left = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert MARKER.encode() not in left
+
+
 # --- tasks that fail --------------------------------------------------------------------------------------------------
 def test_a_write_that_fails_leaves_nothing_to_read(
     spark: SparkSession, frame: DataFrame, tmp_path: Path, workspace: Workspace
@@ -293,7 +313,7 @@ def test_of_two_attempts_that_both_end_one_is_listed(spark: SparkSession, tmp_pa
     """Spark's calls for a task and its speculative copy, the loser's also after it has committed."""
     jvm: Any = spark._jvm
     hadoop = jvm.org.apache.hadoop
-    conf = spark._jsparkSession.sessionState().newHadoopConf()  # type: ignore[attr-defined]
+    conf = spark._jsparkSession.sessionState().newHadoopConf()
     job = hadoop.mapreduce.task.JobContextImpl(conf, hadoop.mapreduce.JobID("202611260000", 1))
     protocol = jvm.io.redoubt.commit.SealedCommitProtocol("job", str(tmp_path / "t"), False)
     protocol.setupJob(job)
@@ -461,7 +481,7 @@ def test_files_in_a_dataset_are_changed_by_writes_alone(spark: SparkSession, fra
     write(frame, tmp_path / "t", "csv")
     jvm: Any = spark._jvm
     Path_ = jvm.org.apache.hadoop.fs.Path  # noqa: N806
-    conf = spark._jsparkSession.sessionState().newHadoopConf()  # type: ignore[attr-defined]
+    conf = spark._jsparkSession.sessionState().newHadoopConf()
     system = Path_(str(tmp_path)).getFileSystem(conf)
     (name, *_) = [status.getPath() for status in system.listStatus(Path_(str(tmp_path / "t")))]
     for action in (

@@ -19,6 +19,7 @@ import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.LocalFileSystem;
 import org.apache.hadoop.fs.LocatedFileStatus;
 import org.apache.hadoop.fs.Options.ChecksumOpt;
+import org.apache.hadoop.fs.Options.Rename;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.PathFilter;
 import org.apache.hadoop.fs.RemoteIterator;
@@ -189,6 +190,24 @@ public final class SealedFileSystem extends LocalFileSystem {
                 : super.createNonRecursive(path, permission, overwrite, bufferSize, replication, blockSize, progress);
     }
 
+    /** For {@code FileContext}. */
+    @Override
+    protected FSDataOutputStream primitiveCreate(
+            Path path,
+            FsPermission permission,
+            EnumSet<CreateFlag> flags,
+            int bufferSize,
+            short replication,
+            long blockSize,
+            Progressable progress,
+            ChecksumOpt checksum)
+            throws IOException {
+        Optional<FSDataOutputStream> sealed = sealed(path, flags.contains(CreateFlag.OVERWRITE));
+        return sealed.isPresent()
+                ? sealed.get()
+                : super.primitiveCreate(path, permission, flags, bufferSize, replication, blockSize, progress, checksum);
+    }
+
     @Override
     public FSDataOutputStream append(Path path, int bufferSize, Progressable progress) throws IOException {
         refuseInDataset(path, "appended to");
@@ -203,6 +222,19 @@ public final class SealedFileSystem extends LocalFileSystem {
 
     @Override
     public boolean rename(Path from, Path to) throws IOException {
+        checkRename(from, to);
+        return super.rename(from, to);
+    }
+
+    /** For {@code FileContext}. */
+    @Override
+    @SuppressWarnings("deprecation")
+    protected void rename(Path from, Path to, Rename... options) throws IOException {
+        checkRename(from, to);
+        super.rename(from, to, options);
+    }
+
+    private void checkRename(Path from, Path to) throws IOException {
         if (place(from).isShown() && !place(from).isRoot()) {
             throw place(from).refused("renamed: a part's name is authenticated");
         }
@@ -210,7 +242,6 @@ public final class SealedFileSystem extends LocalFileSystem {
         if (place(to).isShown() && !place(to).isRoot() && !place(from).isReserved()) {
             throw place(to).refused("a target: write to the dataset");
         }
-        return super.rename(from, to);
     }
 
     @Override
