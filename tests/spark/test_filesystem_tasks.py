@@ -1,8 +1,8 @@
 """Tasks that die and are retried leave no wrong row in what an unmodified program writes (must show 7).
 
 One session of its own, with an executor in a process of its own: parts of RDDs are reported to another JVM there. Two
-attempts that both end, as speculation has them, are in ``test_filesystem.py``: Spark does not speculate on the host of a
-first attempt.
+attempts that both end, as speculation has them, are in ``test_filesystem.py``: Spark does not speculate where the first
+attempt runs.
 """
 
 from __future__ import annotations
