@@ -5,6 +5,7 @@ import io.redoubt.crypto.BodyGeometry;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -18,8 +19,9 @@ import java.util.regex.Pattern;
  * The files and folders that a program sees in a dataset, from its commit record alone.
  *
  * <p>A part {@code data/<commit id>/<rest>} is shown as {@code <rest>}, without {@code .sealed}, and without the attempt of the
- * task that wrote it ({@code ~1}). Names that would be the same get the id of their commit. By its own name a part is there too,
- * though not shown: programs were given such names before there was a view.
+ * task that wrote it ({@code ~1}). Names that would be the same, or that of a folder, get the id of their commit: every part is
+ * shown, under one name. By its own name a part is there too, though not shown: programs were given such names before there was
+ * a view.
  */
 public final class DatasetView {
     /** Suffix of sealed files. */
@@ -41,19 +43,37 @@ public final class DatasetView {
 
     DatasetView(CommitRecord commit) throws RedoubtException {
         Map<String, List<Part>> names = new LinkedHashMap<>();
+        Set<String> taken = new HashSet<>();
         for (Part part : commit.parts()) {
-            names.computeIfAbsent(shownName(part), name -> new ArrayList<>()).add(part);
+            String name = shownName(part);
+            names.computeIfAbsent(name, key -> new ArrayList<>()).add(part);
+            for (int slash = name.indexOf('/'); slash >= 0; slash = name.indexOf('/', slash + 1)) {
+                taken.add(name.substring(0, slash));
+            }
             boolean decrypted = part.kind() != Part.Kind.PARQUET && !part.name().endsWith(SEALED);
             put(stored, part.name(), shown(part, decrypted));
         }
+        List<Part> ambiguous = new ArrayList<>();
         shown.put("", new LinkedHashSet<>());
         for (Map.Entry<String, List<Part>> entry : names.entrySet()) {
-            boolean one = entry.getValue().size() == 1;
-            for (Part part : entry.getValue()) {
-                String name = one ? entry.getKey() : distinct(entry.getKey(), part);
-                put(shown, name, shown(part, part.kind() != Part.Kind.PARQUET));
+            if (entry.getValue().size() == 1 && taken.add(entry.getKey())) {
+                show(entry.getKey(), entry.getValue().get(0));
+            } else {
+                ambiguous.addAll(entry.getValue());
             }
         }
+        for (Part part : ambiguous) {
+            Object id = part.kind() == Part.Kind.STANDALONE ? part.owner() : part.commit();
+            String name = distinct(shownName(part), "-" + id);
+            for (int number = 1; !taken.add(name); number++) {
+                name = distinct(shownName(part), "-" + id + "-" + number);
+            }
+            show(name, part);
+        }
+    }
+
+    private void show(String name, Part part) throws RedoubtException {
+        put(shown, name, shown(part, part.kind() != Part.Kind.PARQUET));
     }
 
     /** The file of this name, relative to the dataset. */
@@ -76,7 +96,7 @@ public final class DatasetView {
     public static String shownName(Part part) {
         String own = "data/" + part.commit() + "/";
         String name = part.name().startsWith(own) ? part.name().substring(own.length()) : part.name();
-        if (part.kind() == Part.Kind.PARQUET || !name.endsWith(SEALED) || name.endsWith("/" + SEALED)) {
+        if (part.kind() == Part.Kind.PARQUET || !("/" + name).matches("(?s).*[^/]\\.sealed")) {
             return name;
         }
         String bare = name.substring(0, name.length() - SEALED.length());
@@ -93,13 +113,12 @@ public final class DatasetView {
         return BodyGeometry.of(part.length() - start).plaintextLength();
     }
 
-    /** Readers of compressed text go by the end of a name, so the id stands before it. */
-    private static String distinct(String name, Part part) {
+    /** Readers of compressed text go by the end of a name, so what tells two apart stands before it. */
+    private static String distinct(String name, String mark) {
         int base = name.lastIndexOf('/') + 1;
         int dot = name.indexOf('.', base + 1);
         int end = dot < 0 ? name.length() : dot;
-        Object id = part.kind() == Part.Kind.STANDALONE ? part.owner() : part.commit();
-        return name.substring(0, end) + "-" + id + name.substring(end);
+        return name.substring(0, end) + mark + name.substring(end);
     }
 
     private void put(Map<String, Set<String>> tree, String name, Shown file) {
