@@ -467,6 +467,12 @@ def test_a_rolled_back_dataset_is_refused_when_its_commit_is_pinned(
     assert pinned.csv(str(path)).count() == 2 * ROWS
     (path / "_commits" / "00000002").unlink()
     refused(lambda: pinned.csv(str(path)).count(), "sealed.commit_unexpected")
+    for name in ("_commits", "_keys", "data"):
+        shutil.rmtree(path / name)
+    refused(lambda: pinned.csv(str(path)).count(), "sealed.commit_unexpected")
+    (path / "forged.csv").write_text("1,forged\n")
+    refused(lambda: pinned.csv(str(path)).count(), "sealed.commit_unexpected")
+    assert spark.read.csv(str(path)).count() == 1  # a plaintext input, as documented
 
 
 def test_a_dataset_laid_over_a_partition_is_refused(spark: SparkSession, frame: DataFrame, tmp_path: Path) -> None:

@@ -86,14 +86,18 @@ final class Place {
     }
 
     /**
-     * Refuses what remains of a dataset without its commit records: a first write that has not ended, or a storage that removed
-     * them. Read as an ordinary folder it would be empty.
+     * Refuses to read what remains of a dataset without its commit records: a first write that has not ended, or a storage that
+     * removed them. Read as an ordinary folder it would be empty. A read that means one commit reads no ordinary folder at all.
      *
-     * @throws RedoubtException {@code sealed.no_commit}
+     * @throws RedoubtException {@code sealed.no_commit}, {@code sealed.commit_unexpected}
      */
     void refuseRemains() throws IOException {
         if (kind != Kind.OUTSIDE || isReserved(path.toUri().getPath().substring(1))) {
             return;
+        }
+        if (!configuration.getTrimmed(ReadOptions.COMMIT, "").isEmpty()) {
+            throw new RedoubtException(
+                    ErrorCode.COMMIT_UNEXPECTED, path + " lies in no sealed dataset, and the read expects a commit of one");
         }
         for (Path folder = path; folder != null; folder = folder.getParent()) {
             if (storage.exists(new Path(folder, "_keys"))) {
