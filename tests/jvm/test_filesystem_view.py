@@ -61,7 +61,7 @@ def test_every_part_is_shown_once(
 ) -> None:
     folder = tmp_path / "view"
     shutil.rmtree(folder, ignore_errors=True)
-    expected = []
+    expected: list[bytes] = []
     for number, names in enumerate(commits):
         # On the disk, "a" cannot be a file and a folder of one commit.
         kept = sorted(name for name in names if not any(other.startswith(name + "/") for other in names))
