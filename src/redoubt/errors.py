@@ -421,7 +421,7 @@ class NoCommit(SealedError):
     """The folder holds no commit record."""
 
     code = "sealed.no_commit"
-    cause = "The folder is not a sealed dataset, or its first write did not finish."
+    cause = "The folder is no sealed dataset, its first write did not finish, or its commit records were removed."
     next_step = "Write it again; for parts that a codec wrote, run `redoubt seal --adopt DIR` or read with loose."
 
 
@@ -470,8 +470,8 @@ class PlaintextRefused(SealedError):
     """Plaintext was found, or asked for, where sealed data belongs."""
 
     code = "sealed.plaintext"
-    cause = "A plaintext file stands among sealed parts, or a write without a key was asked for."
-    next_step = "Remove the plaintext file; name a key for the write."
+    cause = "A plaintext file stands among sealed parts, or data would be written in clear."
+    next_step = "Remove the plaintext file; write in a Redoubt session, or grant it: redoubt.plaintext=allow."
 
 
 class KeyFileMissing(SealedError):
