@@ -7,6 +7,7 @@ start of a JVM for each of them would take hours. What an example leaves running
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from pyspark.java_gateway import launch_gateway
 
@@ -17,9 +18,8 @@ def main(tasks: str, results: str) -> None:
     gateway = launch_gateway()  # of the JVM that started this process
     context = getattr(getattr(gateway.jvm.org.apache.spark, "SparkContext$"), "MODULE$")
     session = gateway.jvm.org.apache.spark.sql.classic.SparkSession
-    with open(tasks) as file:
-        wanted = json.load(file)
-    with open(results, "w") as out:
+    wanted = json.loads(Path(tasks).read_text())
+    with Path(results).open("w") as out:
         for name, words in wanted.items():
             try:
                 done = subprocess.run(

@@ -84,5 +84,7 @@ def run_batch(way: Way, examples: Sequence[Example], *, folder: Path) -> dict[st
         one = json.loads(line)
         found[one["name"]] = Result(one["status"], one["stdout"])
     if len(found) != len(examples):
-        raise AssertionError(f"the batch ended with {whole.status} after {len(found)} examples:\n{whole.stdout[-2000:]}")
+        raise AssertionError(
+            f"the batch ended with {whole.status} after {len(found)} examples:\n{whole.stdout[-2000:]}"
+        )
     return found

@@ -105,9 +105,7 @@ def _examples() -> tuple[Example, ...]:
         for table, way in ((_NUMBERS, numbers), (_UNORDERED, unordered), (_LENGTH, length)):
             if name in table:
                 normalise, reason = way, table[name]
-        found.append(
-            Example(name=name, arguments=_ARGUMENTS.get(name, ()), normalise=normalise, reason=reason)
-        )
+        found.append(Example(name=name, arguments=_ARGUMENTS.get(name, ()), normalise=normalise, reason=reason))
     return tuple(found)
 
 

@@ -45,7 +45,9 @@ def submit_settings(*, local: bool) -> tuple[Setting, ...]:
 
 
 def _program_settings() -> tuple[Setting, ...]:
-    java = "no attach, heap dump, core file or shared statistics; crash logs, spills and shuffle files lie in private scratch"
+    java = (
+        "no attach, heap dump, core file or shared statistics; what Java and Spark write on disk is in private scratch"
+    )
     shown = "would show, from outside, what the program computes with"
     return (
         Setting("spark.network.crypto.keyLength", "256", Group.WIRE, "the default is 128", Compare.AT_LEAST),
