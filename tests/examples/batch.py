@@ -15,7 +15,7 @@ SECONDS = 600
 
 
 def main(tasks: str, results: str) -> None:
-    gateway = launch_gateway()  # of the JVM that started this process
+    gateway = launch_gateway()  # type: ignore[no-untyped-call]  # of the JVM that started this process
     context = getattr(getattr(gateway.jvm.org.apache.spark, "SparkContext$"), "MODULE$")
     session = gateway.jvm.org.apache.spark.sql.classic.SparkSession
     wanted = json.loads(Path(tasks).read_text())

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from helper import double
+from helper import double  # type: ignore[import-not-found]  # given with --py-files
 from pyspark import SparkConf, SparkContext, SparkFiles
 from pyspark.sql import SparkSession
 
@@ -18,7 +18,7 @@ except Exception as error:  # noqa: BLE001 - whichever way Spark wraps it
 spark = SparkSession.builder.appName("unmodified").getOrCreate()
 
 
-def of_worker(number):
+def of_worker(number: int) -> tuple[int, dict[str, str], str]:
     return double(number), dict(os.environ), Path(SparkFiles.get("data.txt")).read_text()
 
 
@@ -37,7 +37,7 @@ seen = {
     "environments": [dict(os.environ), *(it[1] for it in workers)],
     "files": [it[2] for it in workers],
     "sealed": sources.dataSourceExists("redoubt_sealed"),
-    "local": str(spark.sparkContext._jvm.java.lang.System.getProperty("java.io.tmpdir")),
+    "local": spark.sparkContext._jvm.java.lang.System.getProperty("java.io.tmpdir"),  # type: ignore[union-attr]
     "commands": commands,
     "arguments": sys.argv[1:],
 }
