@@ -115,7 +115,6 @@ def test_durations_are_read_as_spark_reads_them() -> None:
         ("spark.ssl.enabled", "true", None),
         ("spark.ssl.port", "8043", None),
         ("spark.ssl.keyStoreType", "JKS", None),
-        ("spark.driver.port", "54321", None),
     ],
 )
 def test_a_legacy_value_is_raised_with_one_warning(key: str, value: str, effective: str | None) -> None:

@@ -46,7 +46,6 @@ LEGACY: Final = (
     Legacy("spark.ssl.keyStoreType", ".*", "AES-GCM between processes; the UI is off"),
     Legacy("spark.ssl.trustStore", ".*", "AES-GCM between processes; the UI is off"),
     Legacy("spark.ssl.trustStoreType", ".*", "AES-GCM between processes; the UI is off"),
-    Legacy("spark.driver.port", "[0-9]+", "a free port"),
 )
 _BY_KEY: Final = {it.key: it for it in LEGACY}
 #: Beside what is redacted: keys of the predecessor.
@@ -88,4 +87,4 @@ def _about_secret(key: str) -> str:
         instead = "Redoubt generates its own, in memory"
     else:
         instead = "give it to the broker, and ask for it with --secret NAME=REPO/TYPE/TAG"
-    return f"the secret in {key} is ignored: {instead}. Who listed processes has seen it: change it where it is used"
+    return f"the secret in {key} is ignored: {instead}. Who could see it where it was typed has it: change it"
