@@ -13,12 +13,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.broker.client import Answer, Client, SimulatedMachine
+from tests.broker.client import Client, SimulatedMachine
 from tests.broker.world import INPUT, PROGRAM, World, envelope
 
 from benchmarks.measure import Result
@@ -42,25 +42,9 @@ class KeptClient(Client):
 
     _kept: http.client.HTTPSConnection | None = None
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        *,
-        bearer: str | None = None,
-        cookie: str | None = None,
-        headers: Mapping[str, str] = {},
-    ) -> Answer:
-        sent = dict(headers)
-        if bearer is not None:
-            sent["Authorization"] = f"Bearer {bearer}"
-        if cookie is not None:
-            sent["Cookie"] = f"kbs-session-id={cookie}"
+    def connected(self) -> AbstractContextManager[http.client.HTTPSConnection]:
         self._kept = self._kept or self.connection()
-        self._kept.request(method, path, body=body, headers=sent)
-        answer = self._kept.getresponse()
-        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        return nullcontext(self._kept)
 
     def close(self) -> None:
         if self._kept is not None:

@@ -224,8 +224,14 @@ def test_a_dataset_that_is_not_granted_is_refused(laptop: Laptop, agent: Atteste
     _, wrapped = laptop.workspace.new_data_key(None, WrapContext(uuid4(), uuid4()))
     with pytest.raises(GrantRefused):
         BrokerKeySource(agent).unwrap([wrapped])
-    with pytest.raises(GrantRefused):
-        BrokerKeySource(agent).new_data_key(None, WrapContext(uuid4(), uuid4()))
+
+
+def test_a_program_creates_datasets_and_reads_them_back(laptop: Laptop, agent: AttestedAgent) -> None:
+    """The development manifest grants it; data that was sealed since stays shut (the test above)."""
+    source = BrokerKeySource(agent)
+    key, wrapped = source.new_data_key(None, WrapContext(uuid4(), uuid4()))
+    (again,) = source.unwrap([wrapped])
+    assert again.secret == key.secret
 
 
 # --- evidence and results that are not this agent's -------------------------------------------------------------------

@@ -14,11 +14,14 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from redoubt.broker.ports import AttestSession, BrokerStore, RegisteredHead
+from redoubt.broker.ports import AttestSession, BrokerStore, ClosedJob, RegisteredHead
 from redoubt.errors import (
+    DatasetTaken,
+    JobClosed,
     ManifestChain,
     ManifestRollback,
     NonceReplayed,
+    ReceiptMissing,
     RedoubtError,
     RefusalMissing,
     RegisterConflict,
@@ -28,7 +31,8 @@ from redoubt.errors import (
     SessionUnknown,
     UsageError,
 )
-from redoubt.limits import MAX_AUDIT_EVENT_BYTES, MAX_RESOURCE_BYTES
+from redoubt.evidence.claims import JSON
+from redoubt.limits import MAX_AUDIT_EVENT_BYTES, MAX_RECEIPT_BYTES, MAX_RESOURCE_BYTES
 from redoubt.trust.audit_chain import START, ChainEnd
 from redoubt.trust.audit_head import verify_log
 
@@ -247,6 +251,84 @@ class StoreContract:
                 store.audit.append(event, at=NOW)
         assert store.audit.head() is None
 
+    def test_rows_of_a_job_are_found_in_pages(
+        self, store: BrokerStore, other: BrokerStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("redoubt.broker.sql_audit.MAX_AUDIT_PAGE", 2)
+        whose = ("job", "another", "job", None, "job", 7)
+        made = [
+            (store, other)[n % 2].audit.append({"n": n, **({} if it is None else {"holder": it})}, at=NOW)
+            for n, it in enumerate(whose)
+        ]
+        assert list(store.audit.of_job("job")) == [made[0], made[2]]
+        assert list(other.audit.of_job("job", start=made[2].number + 1)) == [made[4]]
+        assert list(store.audit.of_job("job", start=made[4].number + 1)) == []
+        assert list(store.audit.of_job("nobody")) == []
+
+    def test_a_closed_job_is_given_nothing(self, store: BrokerStore, other: BrokerStore) -> None:
+        given: dict[str, JSON] = {"event": "unwrap", "decision": "granted", "holder": "job"}
+        store.audit.append(given, at=NOW)
+        other.receipts.close("job", reported="one", at=NOW)
+        with pytest.raises(JobClosed):
+            store.audit.append(given, at=NOW)
+        written = store.audit.of_job("job")[-1].event
+        assert (written["decision"], written["code"]) == ("refused", JobClosed.code)
+        store.audit.append({**given, "holder": "another"}, at=NOW)
+        store.audit.append({**given, "event": "receipt"}, at=NOW)
+
+    def test_what_is_given_while_a_job_is_closed_is_in_its_rows_or_refused(
+        self, store: BrokerStore, other: BrokerStore
+    ) -> None:
+        given: dict[str, JSON] = {"event": "unwrap", "decision": "granted", "holder": "job"}
+
+        def close() -> int:
+            other.receipts.close("job", reported="one", at=NOW)
+            return sum(it.event["decision"] == "granted" for it in other.audit.of_job("job"))
+
+        calls = [lambda broker=broker: broker.audit.append(given, at=NOW) for broker in (store, other) * 4]
+        (seen, *results) = at_once(close, *calls)
+        assert seen == sum(not isinstance(it, JobClosed) for it in results)
+
+    # --- receipts -----------------------------------------------------------------------------------------------------
+    def test_a_job_is_closed_once_and_its_receipt_is_never_replaced(
+        self, store: BrokerStore, other: BrokerStore
+    ) -> None:
+        assert not store.receipts.is_closed("job")
+        assert store.receipts.close("job", reported="one", at=NOW) == ClosedJob(reported="one", receipt=None)
+        assert other.receipts.close("job", reported="two", at=LATER) == ClosedJob(reported="one", receipt=None)
+        assert store.receipts.is_closed("job")
+        assert not store.receipts.is_closed("another")
+        with pytest.raises(ReceiptMissing):
+            other.receipts.get("job")
+        assert other.receipts.fill("job", b"first") == b"first"
+        assert store.receipts.fill("job", b"second") == b"first"
+        assert store.receipts.get("job") == b"first"
+        assert store.receipts.close("job", reported="one", at=NOW) == ClosedJob(reported="one", receipt=b"first")
+
+    def test_receipt_of_a_job_that_was_not_closed_is_refused(self, store: BrokerStore) -> None:
+        with pytest.raises(ReceiptMissing):
+            store.receipts.fill("job", b"receipt")
+        with pytest.raises(ReceiptMissing):
+            store.receipts.get("job")
+        with pytest.raises(UsageError):
+            store.receipts.fill("job", bytes(MAX_RECEIPT_BYTES + 1))
+
+    def test_of_two_brokers_that_close_and_fill_at_once_one_decides(
+        self, store: BrokerStore, other: BrokerStore
+    ) -> None:
+        closed = at_once(
+            *(
+                lambda b=b, n=n: b.receipts.close("job", reported=str(n), at=NOW)
+                for n, b in enumerate((store, other) * 2)
+            )
+        )
+        assert len({it.reported for it in closed if isinstance(it, ClosedJob)}) == 1
+        assert all(isinstance(it, ClosedJob) for it in closed)
+        filled = at_once(
+            *(lambda b=b, n=n: b.receipts.fill("job", bytes([n])) for n, b in enumerate((store, other) * 2))
+        )
+        assert set(filled) == {store.receipts.get("job")}
+
     # --- register -----------------------------------------------------------------------------------------------------
     def test_register_advances_by_compare_and_swap(self, store: BrokerStore, other: BrokerStore) -> None:
         dataset = uuid4()
@@ -289,6 +371,45 @@ class StoreContract:
         winner = race(None, 10)
         assert store.register.head(dataset) == winner
         assert race(winner, 20) == store.register.head(dataset)
+
+    # --- created datasets ---------------------------------------------------------------------------------------------
+    def test_created_dataset_keeps_its_parent_and_check_values(self, store: BrokerStore, other: BrokerStore) -> None:
+        dataset, parent, first, second = (uuid4() for _ in range(4))
+        assert store.created.parent(dataset) is None
+        store.created.add(dataset, parent=parent, data_key_id=first, check_value=b"1" * 32)
+        other.created.add(dataset, parent=parent, data_key_id=second, check_value=b"2" * 32)
+        assert other.created.parent(dataset) == parent
+        assert store.created.check_value(dataset, second) == b"2" * 32
+        assert other.created.check_value(dataset, uuid4()) is None
+        assert other.created.check_value(uuid4(), first) is None
+
+    def test_created_dataset_is_not_taken_over(self, store: BrokerStore, other: BrokerStore) -> None:
+        dataset, parent, data_key = uuid4(), uuid4(), uuid4()
+        store.created.add(dataset, parent=parent, data_key_id=data_key, check_value=b"1" * 32)
+        with pytest.raises(DatasetTaken):
+            other.created.add(dataset, parent=uuid4(), data_key_id=uuid4(), check_value=b"2" * 32)
+        with pytest.raises(DatasetTaken):
+            other.created.add(dataset, parent=parent, data_key_id=data_key, check_value=b"2" * 32)
+        assert store.created.check_value(dataset, data_key) == b"1" * 32
+
+    def test_registered_dataset_is_not_created(self, store: BrokerStore) -> None:
+        dataset = uuid4()
+        store.register.advance(dataset, previous=None, head=head(1))
+        with pytest.raises(DatasetTaken):
+            store.created.add(dataset, parent=uuid4(), data_key_id=uuid4(), check_value=b"1" * 32)
+        assert store.created.parent(dataset) is None
+
+    def test_of_many_creators_at_once_one_has_the_dataset(self, store: BrokerStore, other: BrokerStore) -> None:
+        dataset, parents = uuid4(), [uuid4() for _ in range(4)]
+        calls = [
+            lambda i=i: (store, other)[i % 2].created.add(
+                dataset, parent=parents[i], data_key_id=uuid4(), check_value=bytes([i]) * 32
+            )
+            for i in range(4)
+        ]
+        results = at_once(*calls)
+        assert sum(isinstance(result, DatasetTaken) for result in results) == 3
+        assert store.created.parent(dataset) == parents[results.index(None)]
 
     # --- refusals -----------------------------------------------------------------------------------------------------
     def test_refusal_is_kept(self, store: BrokerStore, other: BrokerStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from tests.keys import test_azure, test_pkcs11, test_vault
@@ -13,10 +14,12 @@ from tests.keys.test_vault import bao  # noqa: F401 - a fixture
 
 from redoubt.broker.location import SqliteLocation
 from redoubt.broker.root import FileRoot, ProviderRoot
+from redoubt.broker.sealing import StoreIdentity
 from redoubt.broker.store import SqlStore
 from redoubt.errors import BrokerRootKey, KeyReferenced
 from redoubt.keys.names import Assurance, KeyName
 from redoubt.keys.provider import KeyState, Provider
+from redoubt.keys.rootkey import RootKey
 
 ROOT_DEV, ROOT_HARDWARE = KeyName.parse("key:main/root.dev"), KeyName.parse("key:main/root.hw")
 
@@ -51,6 +54,21 @@ def test_store_opens_under_a_key_that_another_holds_and_only_while_it_may(
     provider.set_state(ROOT_DEV, KeyState.DISABLED)
     with pytest.raises(BrokerRootKey):
         SqlStore.open(sqlite_location, source=source)
+
+
+def test_root_key_opens_for_its_own_store_and_key_only(provider: Provider) -> None:
+    other = KeyName.parse("key:main/other.dev")
+    provider.create(ROOT_DEV)
+    provider.create(other)
+    source, identity = ProviderRoot(provider, ROOT_DEV), StoreIdentity(id=uuid4(), assurance=Assurance.DEV)
+    root = RootKey(bytes(range(32)))
+    stored = source.wrap(root, identity)
+    assert root.secret not in stored.wrapped
+    assert source.open(stored, identity).secret == root.secret
+    with pytest.raises(BrokerRootKey):
+        source.open(stored, StoreIdentity(id=uuid4(), assurance=Assurance.DEV))
+    with pytest.raises(BrokerRootKey):
+        ProviderRoot(provider, other).open(stored, identity)
 
 
 def test_store_under_a_key_in_a_managed_hsm_holds_hardware_keys(

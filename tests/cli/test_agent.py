@@ -83,6 +83,8 @@ def test_the_laptop_path_from_first_run_to_refusal_explanation_and_trust(folder:
     assert trusted.returncode == 0, trusted.stderr
     assert "+ allows" in trusted.stderr
     assert "- forbids" in trusted.stderr
+    versions = [it.manifest for it in ManifestStore(folder / ".redoubt").history()]
+    assert len({it.datasets["new-data"].id for it in versions}) == 1 < len(versions)
     again = redoubt(folder, "agent", "exec", *job)
     assert (again.returncode, again.stdout) == (2, "jobs a\n"), again.stderr
 

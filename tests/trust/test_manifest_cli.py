@@ -87,14 +87,15 @@ def write_it(terminal: Terminal) -> None:
         *("--reference", f"snp.measurement={MEASUREMENT}", *each("--minimum", TCB)),
     )
     run("manifest", "add-grant", "--program", "monthly", "--tee", "amd", "--dataset", "sales", "--read")
-    run("manifest", "add-grant", "--program", "monthly", "--tee", "amd", "--dataset", "report", "--read", "--write")
+    grant = ("manifest", "add-grant", "--program", "monthly", "--tee", "amd", "--dataset", "report")
+    run(*grant, "--read", "--write", "--create")
 
 
 def test_from_nothing_to_a_manifest_in_force(terminal: Terminal) -> None:
     write_it(terminal)
     run = terminal.run
     planned = run("manifest", "plan")
-    assert (planned["from"], len(planned["allowed"]), planned["forbidden"]) == (None, 3, [])
+    assert (planned["from"], len(planned["allowed"]), planned["forbidden"]) == (None, 4, [])
     terminal.refused("usage.not_found", "manifest", "set", status=ExitStatus.USAGE)
     signed = run("manifest", "sign", "--owner", "bob")
     assert signed["missing"] == ["dataset 'sales' needs 1 of alice"]
@@ -255,6 +256,7 @@ def test_plan_of_a_manifest_against_itself_is_empty() -> None:
         ('d"\nbinding = "agent"', 'd"\nbinding = "asserted"', "tighter", "tees.laptop.binding"),
         ("22" * 32 + '"', "22" * 32 + '", "' + "23" * 32 + '"', "looser", "measurements"),
         (public(MALLORY), public(BOB), "looser", "recipients"),
+        ("[owners.bob]", f'[brokers.main]\nid = "{"0f" * 32}"\n\n[owners.bob]', "looser", "brokers"),
     ],
 )
 def test_plan_names_what_gets_looser_or_tighter(old: str, new: str, direction: str, path: str) -> None:

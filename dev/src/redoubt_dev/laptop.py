@@ -1,5 +1,7 @@
 """The development manifest of a workspace: these programs, on a simulated TEE, may read and write all of its data.
 
+What they write to new places belongs to the dataset ``new-data``, which exists in the manifest alone.
+
 It is an ordinary signed manifest with an owner of its own, ``developer``, whose key lies beside the data keys. So a
 program that was changed is refused as in production, for the same reason and with the same explanation; but whoever
 has the workspace can allow it again with one command.
@@ -31,7 +33,8 @@ from redoubt_dev.simulated import WARNING
 OWNER: Final = "developer"
 TEE: Final = "laptop"
 _KEY_FILE: Final = Path("owners") / f"{OWNER}.pem"
-_EMPTY: Final = "no-data-yet"
+#: In it programs may create datasets.
+_NEW: Final = "new-data"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +116,10 @@ def _datasets(workspace: Workspace, current: SignedManifest | None) -> dict[str,
     if current is not None:
         # A dataset stays, even if nothing is wrapped for it at the moment: its owner must not lose it unasked.
         for name, dataset in current.manifest.datasets.items():
-            if name != _EMPTY and dataset.id not in found:
+            if dataset.id not in found:
                 named[name] = (dataset.id, set(map(str, dataset.keys)))
-    return named or {_EMPTY: (uuid4(), {str(workspace.config.default_key)})}
+    named.setdefault(_NEW, (uuid4(), {str(workspace.config.default_key)}))
+    return named
 
 
 def _text(
@@ -138,9 +142,9 @@ def _text(
     }
     reference = {"simulated.warning": [WARNING]}
     tree["tees"] = {TEE: {"kind": "simulated", "binding": Binding.AGENT.value, "reference": reference}}
-    actions = [it.value for it in Action]
+    actions, all_actions = [Action.READ.value, Action.WRITE.value], [it.value for it in Action]
     tree["grants"] = [
-        {"program": program, "tee": TEE, "dataset": dataset, "actions": actions}
+        {"program": program, "tee": TEE, "dataset": dataset, "actions": all_actions if dataset == _NEW else actions}
         for program in programs
         for dataset in datasets
     ]

@@ -14,17 +14,21 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from redoubt.broker.core import Core, Event
+from redoubt.broker.created import check_made, check_value
 from redoubt.broker.release import (
+    CREATES,
     UNWRAPS,
     WRITES,
     Release,
     authenticate,
     check_key,
     choose_key,
+    named,
     release_dataset,
+    release_new,
     release_resource,
 )
-from redoubt.errors import AttesterUnauthenticated, GrantRefused, ResourceMissing
+from redoubt.errors import AttesterUnauthenticated, GrantRefused, JobClosed, ResourceMissing
 from redoubt.evidence.claims import JSON
 from redoubt.keys.types import DataKey
 from redoubt.limits import DATA_KEY_BYTES
@@ -33,7 +37,9 @@ from redoubt.protocol.jwe import Recipient, encrypt
 from redoubt.protocol.key_api import AdvanceRequest, DataKeyAnswer, RegisteredHead, UnwrapAnswer
 from redoubt.trust.ear_verify import AttestationResult
 from redoubt.trust.policy import Action
+from redoubt.trust.receipt_audit import HOLDER
 from redoubt.trust.refusal import Refusal
+from redoubt.trust.signer_key import thumbprint
 from redoubt.trust.signing import SignedManifest
 
 #: repository/type/tag, as Trustee takes them.
@@ -46,6 +52,16 @@ class Attested:
 
     result: AttestationResult
     policy: SignedManifest
+
+    @property
+    def job(self) -> str:
+        """The job that the attested key is: the same for every result of one agent."""
+        return thumbprint(self.result.key)
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """What every row of the audit log says of who asked."""
+        return {"evidence": self.result.evidence, "ear": self.result.token_id, HOLDER: self.job}
 
     @property
     def recipient(self) -> Recipient:
@@ -83,7 +99,7 @@ class Keys:
             KeyError_: a record was changed, or its primary key cannot be used.
         """
         release = self._release(Event.UNWRAP, attested, request.dataset_id, UNWRAPS, asked=Action.READ)
-        facts = self._facts(release, request.dataset_id) | {
+        facts = self._facts(attested, release, request.dataset_id) | {
             "data_keys": [str(it.context.data_key_id) for it in request.records],
             "purpose": request.purpose.value,
         }
@@ -91,7 +107,10 @@ class Keys:
             for record in request.records:
                 check_key(release, record.key)
             keys = self.core.store.provider.unwrap(request.records)
+            if release.created:
+                check_made(self.core.store.created, keys)
             head = self.core.store.register.head(request.dataset_id)
+            facts["head"] = None if head is None else head.to_json()
         return encrypt(UnwrapAnswer(keys=keys, head=head).encode(), attested.recipient)
 
     def data_key(self, attested: Attested, request: DataKeyRequest) -> bytes:
@@ -100,10 +119,11 @@ class Keys:
         Raises:
             GrantRefused: with the refusal's id.
             KeyError_: the primary key cannot be used.
+            DatasetTaken: the program makes a dataset under an id that is in use.
         """
         dataset_id = request.context.dataset_id
-        release = self._release(Event.DATA_KEY, attested, dataset_id, WRITES, asked=Action.WRITE)
-        facts = self._facts(release, dataset_id) | {
+        release = self._release_for_writing(attested, request)
+        facts = self._facts(attested, release, dataset_id) | {
             "data_keys": [str(request.context.data_key_id)],
             "purpose": request.context.purpose.value,
         }
@@ -112,6 +132,14 @@ class Keys:
             facts["key"] = str(name)
             key = DataKey(context=request.context, secret=os.urandom(DATA_KEY_BYTES))
             (wrapped,) = self.core.store.provider.wrap(name, [key])
+            if release.created:
+                facts["created_in"] = release.name
+                self.core.store.created.add(
+                    dataset_id,
+                    parent=release.dataset.id,
+                    data_key_id=request.context.data_key_id,
+                    check_value=check_value(key),
+                )
             ticket = self.core.tickets.issue(dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock())
         return encrypt(DataKeyAnswer(key=key, wrapped=wrapped, ticket=ticket).encode(), attested.recipient)
 
@@ -127,8 +155,12 @@ class Keys:
             GrantRefused, TicketRefused: the program may not, or was given no data key of this dataset.
             RegisterConflict: the head is another one than the request says.
         """
-        release = self._release(Event.REGISTER, attested, dataset_id, WRITES, asked=Action.WRITE)
-        facts = self._facts(release, dataset_id) | {"head": request.head.to_json()}
+        # Who may only create publishes what it made: the ticket says that it was given a data key of this dataset.
+        writes = WRITES if named(attested.policy, dataset_id) is not None else WRITES | CREATES
+        release = self._release(Event.REGISTER, attested, dataset_id, writes, asked=Action.WRITE)
+        if self.core.store.receipts.is_closed(attested.job):  # its row comes after the deed
+            raise JobClosed("the job has asked for its receipt, and commits nothing more")
+        facts = self._facts(attested, release, dataset_id) | {"head": request.head.to_json()}
         with self.core.audited(Event.REGISTER, facts):
             self.core.tickets.check(
                 request.ticket, dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock()
@@ -142,7 +174,7 @@ class Keys:
             GrantRefused: no grant reaches the dataset that the repository is named after.
             ResourceMissing: there is none.
         """
-        facts: dict[str, JSON] = {"evidence": attested.result.evidence, "resource": path}
+        facts = attested.facts | {"resource": path}
         with self.core.audited(Event.RESOURCE, facts):
             check_resource_path(path)
             repository = path.partition("/")[0]
@@ -150,31 +182,49 @@ class Keys:
             content = self.core.store.resources.get(path)
         return encrypt(content, attested.recipient)
 
+    def _release_for_writing(self, attested: Attested, request: DataKeyRequest) -> Release:
+        dataset_id = request.context.dataset_id
+        if named(attested.policy, dataset_id) is not None or self.core.store.created.parent(dataset_id) is not None:
+            return self._release(Event.DATA_KEY, attested, dataset_id, WRITES, asked=Action.WRITE)
+        try:
+            return release_new(attested.result, policy=attested.policy, key=request.key)
+        except GrantRefused as error:
+            raise self._refuse(Event.DATA_KEY, error, attested, dataset="NAME", asked=Action.CREATE) from None
+
     def _release(
         self, event: Event, attested: Attested, dataset_id: UUID, actions: AbstractSet[Action], *, asked: Action
     ) -> Release:
+        name = named(attested.policy, dataset_id)
+        parent = self.core.store.created.parent(dataset_id) if name is None else None
         try:
-            return release_dataset(attested.result, policy=attested.policy, dataset_id=dataset_id, actions=actions)
-        except GrantRefused as error:
-            datasets = attested.policy.manifest.datasets
-            name = next((it for it, found in datasets.items() if found.id == dataset_id), str(dataset_id))
-            record = Refusal.not_granted(
-                attested.result,
-                dataset=name,
-                action=asked,
-                policy=attested.policy,
-                now=self.core.clock(),
-                refusal_id=uuid4(),
+            return release_dataset(
+                attested.result, policy=attested.policy, dataset_id=dataset_id, parent=parent, actions=actions
             )
-            self.core.keep_refusal(event, error, record)
-            raise GrantRefused(error.what, refusal=record.id) from None
+        except GrantRefused as error:
+            if name is None and parent is not None:
+                name = named(attested.policy, parent)
+            raise self._refuse(event, error, attested, dataset=name or str(dataset_id), asked=asked) from None
+
+    def _refuse(
+        self, event: Event, error: GrantRefused, attested: Attested, *, dataset: str, asked: Action
+    ) -> GrantRefused:
+        record = Refusal.not_granted(
+            attested.result,
+            dataset=dataset,
+            action=asked,
+            policy=attested.policy,
+            now=self.core.clock(),
+            refusal_id=uuid4(),
+        )
+        self.core.keep_refusal(event, error, record)
+        return GrantRefused(error.what, refusal=record.id)
 
     @staticmethod
-    def _facts(release: Release, dataset_id: UUID) -> dict[str, JSON]:
-        return {
-            "evidence": release.result.evidence,
+    def _facts(attested: Attested, release: Release, dataset_id: UUID) -> dict[str, JSON]:
+        return attested.facts | {
             "program": release.program,
             "dataset": str(dataset_id),
+            "parent": str(release.dataset.id) if release.created else None,
             "manifest": release.result.manifest,
         }
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from redoubt.broker.core import Core, Event
-from redoubt.broker.owners import Owner, check_manages, check_opens
+from redoubt.broker.created import check_made, check_value
+from redoubt.broker.owners import Owner, check_manages, check_opens, find_owned
 from redoubt.errors import BrokerMessage
 from redoubt.evidence.claims import JSON
 from redoubt.keys.names import KeyName
 from redoubt.keys.provider import KeyInfo, Provider
+from redoubt.keys.types import DataKey
 from redoubt.protocol.jwe import encrypt
 from redoubt.protocol.owner_api import (
     KeyRequest,
@@ -98,6 +100,7 @@ class OwnerKeys:
         with self.core.audited(Event.KEYS, facts):
             check_manages(owner, request.name)
             records = self._provider.wrap(request.name, request.keys)
+            self._note_created(owner, request.keys)
         return encode_records(records)
 
     def _unwrap(self, owner: Owner, body: bytes) -> bytes:
@@ -106,8 +109,9 @@ class OwnerKeys:
         if recipient is None:
             raise BrokerMessage("the request names no recipient for the data keys")
         with self.core.audited(Event.KEYS, self._of_records("unwrap", owner, request)):
-            check_opens(owner, request.records)
+            created = check_opens(owner, request.records, self.core.store.created)
             keys = self._provider.unwrap(request.records)
+            check_made(self.core.store.created, [it for it in keys if it.dataset_id in created])
         return encrypt(encode_secrets(keys), recipient)
 
     def _rewrap(self, owner: Owner, body: bytes) -> bytes:
@@ -134,6 +138,18 @@ class OwnerKeys:
     def _references(self, owner: Owner, body: bytes) -> bytes:
         request = KeyRequest.parse(body)
         return encode_contexts(self._provider.references(request.name, version=request.version))
+
+    def _note_created(self, owner: Owner, keys: Sequence[DataKey]) -> None:
+        """What an owner adds to a dataset that a program created, programs and owners open as they do the rest."""
+        for key in keys:
+            owned = find_owned(owner, key.dataset_id, self.core.store.created)
+            if owned is not None and owned.created:
+                self.core.store.created.add(
+                    key.dataset_id,
+                    parent=owned.dataset.id,
+                    data_key_id=key.id,
+                    check_value=check_value(key),
+                )
 
     def _change(self, call: str, owner: Owner, name: KeyName, change: Callable[[KeyName], KeyInfo]) -> bytes:
         with self.core.audited(Event.KEYS, self._facts(call, owner, name)):

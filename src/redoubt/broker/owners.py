@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from redoubt.broker.attested import check_resource_path
 from redoubt.broker.core import Core, Event
+from redoubt.broker.ports import CreatedDatasets
 from redoubt.errors import NonceReplayed, OwnerForbidden, OwnerUnauthenticated
 from redoubt.evidence.claims import JSON
 from redoubt.keys.names import KeyName
 from redoubt.keys.types import WrappedKey
 from redoubt.protocol.owner_token import OwnerRequest, verify_owner_token
-from redoubt.trust.policy import Manifest
+from redoubt.trust.policy import Dataset, Manifest
 from redoubt.trust.public_key import public_key_text
 
 
@@ -39,6 +41,14 @@ class Owner:
     def facts(self) -> dict[str, JSON]:
         """How the owner stands in the audit log."""
         return {"owner": public_key_text(self.key), "names": sorted(self.names)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owned:
+    """Why somebody owns a dataset: the manifest's entry, of it or of the one that it was created in."""
+
+    dataset: Dataset
+    created: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +95,31 @@ def check_manages(owner: Owner, key: KeyName) -> None:
             raise OwnerForbidden(f"{key} wraps data keys of {name!r}, of which you are no owner")
 
 
-def check_opens(owner: Owner, records: Sequence[WrappedKey]) -> None:
-    """Return if *owner* may have the data keys in *records*; raises OwnerForbidden."""
+def find_owned(owner: Owner, dataset_id: UUID, created: CreatedDatasets) -> Owned | None:
+    """Return what makes *owner* an owner of a dataset; None if nothing does."""
     datasets = {} if owner.manifest is None else {it.id: it for it in owner.manifest.datasets.values()}
+    parent = None if dataset_id in datasets else created.parent(dataset_id)
+    dataset = datasets.get(dataset_id if parent is None else parent)
+    if dataset is None or not dataset.owners & owner.names:
+        return None
+    return Owned(dataset=dataset, created=parent is not None)
+
+
+def check_opens(owner: Owner, records: Sequence[WrappedKey], created: CreatedDatasets) -> frozenset[UUID]:
+    """Return which datasets of *records* programs created, if *owner* may have all the data keys.
+
+    Raises:
+        OwnerForbidden: they may not.
+    """
+    made = set()
     for record in records:
-        dataset = datasets.get(record.context.dataset_id)
-        if dataset is None or not dataset.owners & owner.names or record.key not in dataset.keys:
-            raise OwnerForbidden(
-                f"you are no owner of the dataset {record.context.dataset_id}, or it does not use {record.key}"
-            )
+        dataset_id = record.context.dataset_id
+        owned = find_owned(owner, dataset_id, created)
+        if owned is None or record.key not in owned.dataset.keys:
+            raise OwnerForbidden(f"you are no owner of the dataset {dataset_id}, or it does not use {record.key}")
+        if owned.created:
+            made.add(dataset_id)
+    return frozenset(made)
 
 
 def check_resource(owner: Owner, path: str) -> None:

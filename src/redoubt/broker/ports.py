@@ -80,10 +80,13 @@ class AuditLog(Protocol):
     """A hash chain of decisions."""
 
     def append(self, event: Mapping[str, JSON], *, at: datetime) -> AuditEntry:
-        """Add a row to the chain."""
+        """Add a row to the chain; raises JobClosed if it would give something to a job that was closed."""
 
     def entries(self, *, start: int = 1, limit: int = 1000) -> Sequence[AuditEntry]:
         """Return rows from number *start* on, at most *limit*."""
+
+    def of_job(self, job: str, *, start: int = 1) -> Sequence[AuditEntry]:
+        """Return a page of the rows whose event names *job* as its holder, from number *start* on."""
 
     def head(self) -> AuditEntry | None:
         """Return the newest row."""
@@ -99,6 +102,23 @@ class CommitRegister(Protocol):
         """Compare and swap; raises RegisterConflict if the head is not *previous* (None: not registered yet)."""
 
 
+class CreatedDatasets(Protocol):
+    """Datasets that programs made under a grant to create (:mod:`redoubt.broker.created`)."""
+
+    def parent(self, dataset_id: UUID) -> UUID | None:
+        """Return the manifest's dataset that a created one belongs to; None if no program made it."""
+
+    def add(self, dataset_id: UUID, *, parent: UUID, data_key_id: UUID, check_value: bytes) -> None:
+        """Note a data key, and with the first one the dataset.
+
+        Raises:
+            DatasetTaken: the dataset belongs to another one or has a registered head, or the data key was noted before.
+        """
+
+    def check_value(self, dataset_id: UUID, data_key_id: UUID) -> bytes | None:
+        """Return what was noted with a data key; None if it was not."""
+
+
 class RefusalStore(Protocol):
     """Records of refusals (:class:`redoubt.trust.refusal.Refusal`), for the owners."""
 
@@ -107,6 +127,30 @@ class RefusalStore(Protocol):
 
     def get(self, refusal_id: UUID) -> bytes:
         """Return one; raises RefusalMissing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedJob:
+    """A job that asked for its receipt: the digest of what it reported, and the receipt once it is signed."""
+
+    reported: str
+    receipt: bytes | None
+
+
+class ReceiptStore(Protocol):
+    """Receipts by job, never replaced."""
+
+    def close(self, job: str, *, reported: str, at: datetime) -> ClosedJob:
+        """Close a job, or return how it was closed before."""
+
+    def fill(self, job: str, receipt: bytes) -> bytes:
+        """Keep the receipt of a closed job, unless it has one; return the one that is kept. Raises ReceiptMissing."""
+
+    def get(self, job: str) -> bytes:
+        """Return the receipt of a job; raises ReceiptMissing."""
+
+    def is_closed(self, job: str) -> bool:
+        """Return whether a job asked for its receipt."""
 
 
 class BrokerStore(Protocol):
@@ -133,8 +177,16 @@ class BrokerStore(Protocol):
         """Head commits."""
 
     @property
+    def created(self) -> CreatedDatasets:
+        """Datasets that programs made."""
+
+    @property
     def refusals(self) -> RefusalStore:
         """Records of refusals."""
+
+    @property
+    def receipts(self) -> ReceiptStore:
+        """Receipts of jobs."""
 
     @property
     def provider(self) -> Provider:

@@ -6,7 +6,8 @@ The rules, in the order in which they are applied:
 2. It was appraised under the manifest that is in force *now*: a revoked grant ends with the manifest, not the token.
 3. Data keys need a program claim that evidence binds: the level ``asserted`` releases none (hardening H3, H4).
 4. The dataset is the one that is authenticated in the wrapped key's context, never one that the caller names beside it
-   (hardening H5). A grant gives this program, on a TEE that its evidence satisfied, the action on that dataset.
+   (hardening H5). A grant gives this program, on a TEE that its evidence satisfied, the action on that dataset, or on
+   the one that a created dataset belongs to (:mod:`redoubt.broker.created`).
 5. The primary key is one that the manifest lists for the dataset.
 
 A resource belongs to the dataset that its repository is named after; any grant on that dataset reaches it.
@@ -14,6 +15,7 @@ A resource belongs to the dataset that its repository is named after; any grant 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,16 +32,19 @@ from redoubt.trust.signing import SignedManifest
 #: Who may read may unwrap, and so may who appends to what is there.
 UNWRAPS: Final = frozenset({Action.READ, Action.WRITE})
 WRITES: Final = frozenset({Action.WRITE})
+CREATES: Final = frozenset({Action.CREATE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A dataset that the attested program may use: only :func:`release_dataset` makes one."""
+    """A dataset that the attested program may use, or make: only the functions below make one."""
 
     result: AttestationResult
     program: str
     name: str
     dataset: Dataset
+    #: The dataset is not the manifest's *name* itself, but one that was created in it, or will be.
+    created: bool
 
 
 def authenticate(
@@ -64,18 +69,57 @@ def authenticate(
         raise AttesterUnauthenticated(f"the attestation result is not accepted: {error.what}") from None
 
 
+def named(policy: SignedManifest, dataset_id: UUID) -> str | None:
+    """Return the manifest's name of a dataset."""
+    return next((it for it, dataset in policy.manifest.datasets.items() if dataset.id == dataset_id), None)
+
+
 def release_dataset(
-    result: AttestationResult, *, policy: SignedManifest, dataset_id: UUID, actions: AbstractSet[Action]
+    result: AttestationResult,
+    *,
+    policy: SignedManifest,
+    dataset_id: UUID,
+    parent: UUID | None = None,
+    actions: AbstractSet[Action],
 ) -> Release:
-    """Return the dataset with this id if *result* allows one of the *actions* on it; raises GrantRefused."""
-    if not result.binding.covers(Binding.AGENT):
-        raise GrantRefused("no data key is released: nothing in the evidence binds the program")
-    manifest = policy.manifest
-    name = next((it for it, dataset in manifest.datasets.items() if dataset.id == dataset_id), None)
+    """Return the dataset with this id if *result* allows one of the *actions* on it.
+
+    *parent* is what a created dataset belongs to. One that the manifest names is judged by its name alone.
+
+    Raises:
+        GrantRefused: nothing allows it.
+    """
+    _check_bound(result)
+    own = named(policy, dataset_id)
+    name = named(policy, parent) if own is None and parent is not None else own
     if name is None:
         raise GrantRefused(f"the manifest has no dataset {dataset_id}")
-    program = _granted(result, manifest, name, actions)
-    return Release(result=result, program=program, name=name, dataset=manifest.datasets[name])
+    program = _granted(result, policy.manifest, name, actions)
+    dataset = policy.manifest.datasets[name]
+    return Release(result=result, program=program, name=name, dataset=dataset, created=own is None)
+
+
+def release_new(result: AttestationResult, *, policy: SignedManifest, key: str | None) -> Release:
+    """Return the one dataset in which *result* allows to create new ones, under the primary key that *key* names.
+
+    Raises:
+        GrantRefused: there is none, or more than one.
+    """
+    _check_bound(result)
+    manifest = policy.manifest
+    found = []
+    for name, dataset in sorted(manifest.datasets.items()):
+        if key is not None and not any(_means(key, it) for it in dataset.keys):
+            continue
+        with contextlib.suppress(GrantRefused):
+            program = _granted(result, manifest, name, CREATES)
+            found.append(Release(result=result, program=program, name=name, dataset=dataset, created=True))
+    if not found:
+        raise GrantRefused("no grant lets this program, on this TEE, create a dataset under that key")
+    if len(found) > 1:
+        names = ", ".join(it.name for it in found[:8])
+        raise GrantRefused(f"the manifest does not say in which of these a new dataset is made: {names}")
+    return found[0]
 
 
 def release_resource(result: AttestationResult, *, policy: SignedManifest, repository: str) -> str:
@@ -101,6 +145,11 @@ def choose_key(release: Release, text: str | None) -> KeyName:
         meant = "which key is meant" if text is None else f"a key that {text[:160]!r} means"
         raise GrantRefused(f"the manifest does not say {meant} for the dataset {release.name!r}")
     return found[0]
+
+
+def _check_bound(result: AttestationResult) -> None:
+    if not result.binding.covers(Binding.AGENT):
+        raise GrantRefused("no data key is released: nothing in the evidence binds the program")
 
 
 def _means(text: str, key: KeyName) -> bool:

@@ -119,6 +119,21 @@ REGISTER: Final = Table(
     Column("number", BigInteger, nullable=False),
     Column("digest", Text, nullable=False),
 )
+#: Datasets that programs made, each with the dataset of the manifest that it belongs to.
+CREATED: Final = Table(
+    "created",
+    METADATA,
+    Column("dataset_id", LargeBinary, primary_key=True),
+    Column("parent_id", LargeBinary, nullable=False),
+)
+#: The data keys that were made for them, so that no other key passes as theirs.
+CREATED_KEYS: Final = Table(
+    "created_keys",
+    METADATA,
+    Column("dataset_id", LargeBinary, ForeignKey("created.dataset_id"), primary_key=True),
+    Column("data_key_id", LargeBinary, primary_key=True),
+    Column("check_value", LargeBinary, nullable=False),
+)
 REFUSALS: Final = Table(
     "refusals",
     METADATA,
@@ -135,6 +150,23 @@ AUDIT: Final = Table(
     Column("event", Text, nullable=False),
     Column("previous", Text, nullable=False),
     Column("digest", Text, nullable=False),
+)
+#: Which rows of the audit log are about one job. Its receipt is made of them; each row says so itself, too.
+AUDIT_JOBS: Final = Table(
+    "audit_jobs",
+    METADATA,
+    Column("job", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+)
+RECEIPTS: Final = Table(
+    "receipts",
+    METADATA,
+    Column("job", Text, primary_key=True),
+    #: SHA-256 of what was reported.
+    Column("reported", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    #: None from the moment when the job was closed until the receipt is signed.
+    Column("receipt", LargeBinary),
 )
 #: The newest row's number and digest, once more: what the next writer locks.
 AUDIT_HEAD: Final = Table(

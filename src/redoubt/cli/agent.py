@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redoubt.cli.agent_receipt import ReceiptOption, RequireReceiptOption
 from redoubt.cli.attest import Choice
 from redoubt.cli.attested import (
     BrokerIdOption,
@@ -100,6 +101,8 @@ def exec_(
     tee: Annotated[Choice, typer.Option("--tee", help="The TEE to use.")] = Choice.AUTO,
     secret: SecretOption = None,
     user: UserOption = None,
+    receipt: ReceiptOption = None,
+    require_receipt: RequireReceiptOption = False,
     py_files: PyFilesOption = None,
     jars: JarsOption = None,
     files: FilesOption = None,
@@ -112,16 +115,26 @@ def exec_(
 
     Without --broker an embedded development broker in the workspace appraises simulated evidence: that proves nothing
     about hardware, but is otherwise the same.
+
+    When the program has ended, the broker signs a receipt: `redoubt receipt verify FILE` says who computed what.
     """
     from redoubt.agent.exec import Execution
     from redoubt.agent.process import protect_agent
-    from redoubt.cli.attested import BrokerChoice, run_attested
+    from redoubt.cli.attested import BrokerChoice, ReceiptChoice, run_attested
 
     choice = BrokerChoice(broker=broker, ca=ca, broker_id=broker_id, manifest=manifest, tee=tee)
     execution = Execution(secrets=pairs(secret, "--secret"), user=user)
     protect_agent()
     with _measured(session, cmd, py_files, jars, files, jvm_option, conf, env) as program:
-        status = run_attested(session, program, cmd, choice=choice, execution=execution, descriptor_out=out)
+        status = run_attested(
+            session,
+            program,
+            cmd,
+            choice=choice,
+            execution=execution,
+            descriptor_out=out,
+            receipt=ReceiptChoice(file=receipt, required=require_receipt),
+        )
     raise typer.Exit(status)
 
 

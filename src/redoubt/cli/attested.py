@@ -66,6 +66,19 @@ class BrokerChoice:
             raise UsageError("--broker needs --ca: a broker is known by its CA alone")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptChoice:
+    """Where the receipt goes, and whether a run without one has failed."""
+
+    file: Path | None
+    required: bool
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it was asked for."""
+        return self.required or self.file is not None
+
+
 def run_attested(
     session: Session,
     program: MeasuredProgram,
@@ -74,6 +87,7 @@ def run_attested(
     choice: BrokerChoice,
     execution: Execution,
     descriptor_out: Path | None,
+    receipt: ReceiptChoice,
     workspace: Workspace | None = None,
 ) -> int:
     """Attest *program*, run it, and return its exit status; the development manifest names it after *words*.
@@ -89,6 +103,7 @@ def run_attested(
     from redoubt.agent.exec import execute
     from redoubt.agent.https import Brokers
     from redoubt.cli.agent_local import agent_for, describe, development_agent
+    from redoubt.cli.agent_receipt import keep_receipt
     from redoubt.cli.attest import choose
 
     say = session.output.say
@@ -106,7 +121,19 @@ def run_attested(
         running = development_agent(workspace or session.workspace, words, program, say=say)
     with running as agent:
         outcome = execute(program, agent, execution=execution, attested=lambda it: say(describe(it)))
+    if receipt.wanted or not _is_temporary(session, workspace):
+        keep_receipt(session, outcome, file=receipt.file, required=receipt.required)
     return outcome.status
+
+
+def _is_temporary(session: Session, workspace: Workspace | None) -> bool:
+    """Return whether *workspace* was made for a run: nobody could ask its broker for the receipt later."""
+    from redoubt.errors import WorkspaceMissing
+
+    try:
+        return workspace is not None and workspace is not session.workspace
+    except WorkspaceMissing:
+        return True
 
 
 @contextmanager

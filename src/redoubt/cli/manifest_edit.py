@@ -211,14 +211,15 @@ def add_grant(
     dataset: Annotated[str, typer.Option("--dataset", metavar="NAME", help="The dataset.")],
     read: Annotated[bool, typer.Option("--read", help="It may read.")] = False,
     write: Annotated[bool, typer.Option("--write", help="It may write.")] = False,
+    create: Annotated[bool, typer.Option("--create", help="It may make datasets that belong to this one.")] = False,
     manifest: FileOption = DEFAULT,
 ) -> None:
-    """Let a program, on a TEE, read or write a dataset."""
+    """Let a program, on a TEE, read or write a dataset, or create datasets in it."""
     from redoubt.trust import edit
 
-    actions = [word for word, wanted in (("read", read), ("write", write)) if wanted]
+    actions = [word for word, wanted in (("read", read), ("write", write), ("create", create)) if wanted]
     if not actions:
-        raise UsageError("a grant needs --read, --write or both")
+        raise UsageError("a grant needs at least one of --read, --write, --create")
     text = edit.add_grant(read_text(manifest), {"program": program, "tee": tee, "dataset": dataset, "actions": actions})
     write_file(manifest, text.encode(), replace=True)
     what = f"{program} on {tee} may {' and '.join(actions)} {dataset}"

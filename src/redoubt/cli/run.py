@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from redoubt.cli.agent_receipt import ReceiptOption, RequireReceiptOption
 from redoubt.cli.attest import Choice
 from redoubt.cli.attested import (
     BrokerChoice,
@@ -18,6 +20,7 @@ from redoubt.cli.attested import (
     DescriptorOption,
     EnvOption,
     ManifestOption,
+    ReceiptChoice,
     SecretOption,
     UserOption,
     pairs,
@@ -68,6 +71,8 @@ def run(
         typer.Option("--files", metavar="PATH", help="What it reads below $REDOUBT_FILES; repeatable."),
     ] = None,
     env: EnvOption = None,
+    receipt: ReceiptOption = None,
+    require_receipt: RequireReceiptOption = False,
     out: DescriptorOption = None,
 ) -> None:
     """Run any program (Python, Java, a script, an executable), attested, and end with its exit status.
@@ -90,14 +95,18 @@ def run(
         environment=pairs(env, "--env"),
     )
     protect_agent()
-    with measure(spec, caller=dict(os.environ)) as program:
-        if choice.broker:
-            status = run_attested(session, program, cmd, choice=choice, execution=execution, descriptor_out=out)
-        else:
-            with workspace_or_temporary(session) as workspace:
-                status = run_attested(
-                    session, program, cmd, choice=choice, execution=execution, descriptor_out=out, workspace=workspace
-                )
+    place = nullcontext() if choice.broker else workspace_or_temporary(session)
+    with measure(spec, caller=dict(os.environ)) as program, place as workspace:
+        status = run_attested(
+            session,
+            program,
+            cmd,
+            choice=choice,
+            execution=execution,
+            descriptor_out=out,
+            receipt=ReceiptChoice(file=receipt, required=require_receipt),
+            workspace=workspace,
+        )
     raise typer.Exit(status)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from redoubt.cli.agent_receipt import ReceiptOption, RequireReceiptOption
 from redoubt.cli.attest import Choice
 from redoubt.cli.attested import (
     BrokerChoice,
@@ -25,6 +26,7 @@ from redoubt.cli.attested import (
     DescriptorOption,
     EnvOption,
     ManifestOption,
+    ReceiptChoice,
     SecretOption,
     UserOption,
     pairs,
@@ -63,6 +65,8 @@ def submit(
     secret: SecretOption = None,
     user: UserOption = None,
     env: EnvOption = None,
+    receipt: ReceiptOption = None,
+    require_receipt: RequireReceiptOption = False,
     allow: AllowOption = None,
     python: Annotated[
         Path | None, typer.Option("--python", metavar="FILE", help="The interpreter (default: Redoubt's own).")
@@ -108,6 +112,7 @@ def submit(
                     choice=choice,
                     execution=execution,
                     descriptor_out=out,
+                    receipt=ReceiptChoice(file=receipt, required=require_receipt),
                     workspace=workspace,
                 )
     raise typer.Exit(status)
