@@ -14,6 +14,8 @@ Families are cut by who can act on them::
     ├── StorageError          the file system or object store
     ├── EndpointError         the key endpoint between an engine and its agent
     ├── AttestError           the attested machine: its TEE gave no evidence
+    ├── PkiError              the peer: a certificate, or a request for one, that is not a role's
+    ├── ClusterError          a Spark cluster: a process of it, or what an application asks of one
     ├── SparkError            Spark: what it lacks, or what it cannot do with sealed data
     ├── EvidenceError         the attester: its evidence, or the platform it runs on
     ├── TokenError            the issuer of an attestation result, or whoever configured its keys
@@ -21,6 +23,7 @@ Families are cut by who can act on them::
     ├── AppraisalError        the owners or the attester: what was proved is not what the manifest allows
     ├── EarError              the relying party: an attestation result that is authentic, but not good enough
     ├── BrokerError           the broker, and who speaks to it: attesters, owners, operators
+    ├── ReceiptError          whoever relies on a receipt: what it says is not what was proved
     └── WorkloadError         the runnable programs
 
 Rules: text names what failed and never contains key material or cell values; ``verify`` functions raise one of these
@@ -418,7 +421,7 @@ class NoCommit(SealedError):
     """The folder holds no commit record."""
 
     code = "sealed.no_commit"
-    cause = "The folder is not a sealed dataset, or its first write did not finish."
+    cause = "The folder is no sealed dataset, its first write did not finish, or its commit records were removed."
     next_step = "Write it again; for parts that a codec wrote, run `redoubt seal --adopt DIR` or read with loose."
 
 
@@ -467,8 +470,8 @@ class PlaintextRefused(SealedError):
     """Plaintext was found, or asked for, where sealed data belongs."""
 
     code = "sealed.plaintext"
-    cause = "A plaintext file stands among sealed parts, or a write without a key was asked for."
-    next_step = "Remove the plaintext file; name a key for the write."
+    cause = "A plaintext file stands among sealed parts, or data would be written in clear."
+    next_step = "Remove the plaintext file; write in a Redoubt session, or grant it: redoubt.plaintext=allow."
 
 
 class KeyFileMissing(SealedError):
@@ -524,6 +527,40 @@ class EndpointRefused(EndpointError):
     next_step = "Run the program as the user that started the endpoint."
 
 
+# --- certificates ----------------------------------------------------------------------------------------------------
+class PkiError(RedoubtError):
+    """A certificate, a request for one, or a name in one was refused."""
+
+    code = "pki.failed"
+    exit_status = ExitStatus.REFUSED
+    cause = "Certificates of a trust domain are issued by the broker to attested roles, and to nobody else."
+    next_step = "Attest the role with the broker of its trust domain."
+
+
+class SpiffeInvalid(PkiError):
+    """A name is not the SPIFFE name of a role."""
+
+    code = "pki.name"
+    cause = "Names are spiffe://DOMAIN/ROLE/ID, of labels and 32 hexadecimal digits."
+    next_step = "Use the names of trust domain and role as the manifest has them."
+
+
+class RequestRefused(PkiError):
+    """A request for a certificate is not one that a role makes."""
+
+    code = "pki.request"
+    cause = "It is malformed, names somebody, was made for another attestation result, or its key did not sign it."
+    next_step = "Make a new key and request for each attestation; names are the broker's to give."
+
+
+class PeerRefused(PkiError):
+    """A peer is not a role of the expected trust domain."""
+
+    code = "pki.peer"
+    cause = "Its certificate is of another CA, domain, role or form, or has expired."
+    next_step = "Check that both sides attested with the broker of one trust domain; look at its audit log."
+
+
 # --- spark -----------------------------------------------------------------------------------------------------------
 class SparkError(RedoubtError):
     """Spark cannot do this with sealed data."""
@@ -575,6 +612,51 @@ class RecordMalformed(SparkError):
     exit_status = ExitStatus.REFUSED
     cause = "A record does not fit the schema, and mode FAILFAST was asked for."
     next_step = "Read with mode PERMISSIVE and a corrupt-record column to see the record."
+
+
+# --- clusters --------------------------------------------------------------------------------------------------------
+class ClusterError(RedoubtError):
+    """A process of the cluster did not start, or has ended."""
+
+    code = "cluster.failed"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "It was refused by the broker, or its JVM failed; its log says why."
+    next_step = "Read `redoubt cluster logs ROLE`; a refusal is explained by `redoubt explain ID`."
+
+
+class RoleMissing(ClusterError):
+    """A program that shall be part of a cluster has no role in a trust domain."""
+
+    code = "cluster.role"
+    cause = "Its agent was not asked to have it certified, so it has no certificate for the cluster."
+    next_step = "Start it with `redoubt agent exec --role DOMAIN/driver -- CMD`."
+
+
+class ClusterMissing(ClusterError):
+    """There is no cluster of this name."""
+
+    code = "cluster.missing"
+    exit_status = ExitStatus.USAGE
+    cause = "None was started in this workspace, or it was taken down."
+    next_step = "Start one with `redoubt cluster up`."
+
+
+class ClusterExists(ClusterError):
+    """There is a cluster of this name already."""
+
+    code = "cluster.exists"
+    exit_status = ExitStatus.CONFLICT
+    cause = "It runs, or did not end cleanly and left its folder."
+    next_step = "Look at it with `redoubt cluster status`; end it with `redoubt cluster down`."
+
+
+class ClusterRefused(ClusterError):
+    """What an application asked of an executor is refused."""
+
+    code = "cluster.refused"
+    exit_status = ExitStatus.REFUSED
+    cause = "A command line, class, option or setting of an executor would run code that nothing measures."
+    next_step = "Leave the option out; give code with the program, as its jars and Python files."
 
 
 # --- evidence --------------------------------------------------------------------------------------------------------
@@ -1199,6 +1281,14 @@ class GrantRefused(BrokerError):
     next_step = "Ask the dataset's owners; `redoubt explain ID` shows them what was asked."
 
 
+class RoleRefused(BrokerError):
+    """The manifest does not let this program take the role in the trust domain."""
+
+    code = "broker.role_refused"
+    cause = "No entry of the manifest's `roles` names this program, this TEE, this trust domain and this role together."
+    next_step = "Let the owners add it under `[[roles]]`, or attest as the program that has the role."
+
+
 class TicketRefused(BrokerError):
     """The ticket does not allow this dataset's head to be moved."""
 
@@ -1427,6 +1517,194 @@ class ProgramFailed(BrokerError):
     exit_status = ExitStatus.USAGE
     cause = "A file of the program is missing or not readable, or the command is none."
     next_step = "Check the command line; the text names what is wrong."
+
+
+# --- receipts ---------------------------------------------------------------------------------------------------------
+class ReceiptError(RedoubtError):
+    """A receipt cannot be relied on, or cannot be had."""
+
+    code = "receipt.invalid"
+    exit_status = ExitStatus.REFUSED
+    cause = "What the receipt says contradicts itself, its signatures, or what its reader expects."
+    next_step = "Do not rely on it. Ask the broker's operator or an owner for the receipt that the broker keeps."
+
+
+class ReceiptMalformed(ReceiptError):
+    """The receipt is none."""
+
+    code = "receipt.malformed"
+    cause = "It is too large, not a DSSE envelope, or has unknown, missing or malformed members (`docs/receipts.md`)."
+    next_step = "Pass the file as `redoubt agent exec` wrote it."
+
+
+class ReceiptType(ReceiptError):
+    """The envelope or the statement in it is of another type than a receipt."""
+
+    code = "receipt.type"
+    cause = "Another signed thing is passed for a receipt, or the type was changed; the signature covers it."
+    next_step = "Pass a receipt; other in-toto statements are read with their own tools."
+
+
+class ReceiptUnsigned(ReceiptError):
+    """The receipt, or the reported part in it, carries no signature."""
+
+    code = "receipt.unsigned"
+    cause = "The signature was taken away. What nobody signed proves nothing."
+    next_step = "Do not rely on it. Ask for the receipt that the broker keeps."
+
+
+class ReceiptBroker(ReceiptError):
+    """The receipt is signed by another broker than the one that is pinned."""
+
+    code = "receipt.broker"
+    cause = "Its key is none of those that the verifier was given, or that the owners' manifest names."
+    next_step = "Pass the key of the owners' broker with --broker-key, or a manifest that names it."
+
+
+class ReceiptSignature(ReceiptError):
+    """The broker's signature is not over this receipt."""
+
+    code = "receipt.signature"
+    cause = "Something in it was changed after the broker signed, in every place where it stands."
+    next_step = "Do not rely on it. Ask for the receipt that the broker keeps."
+
+
+class ReceiptSimulated(ReceiptError):
+    """The receipt is of a development broker where one of hardware is expected, or the other way round."""
+
+    code = "receipt.simulated"
+    cause = "Receipts of simulated evidence have a type and an issuer of their own, and prove nothing about hardware."
+    next_step = "Run the job on hardware; in development pass --simulated on purpose."
+
+
+class ReceiptSigner(ReceiptError):
+    """The reported part is not signed by the key that was attested for it."""
+
+    code = "receipt.signer"
+    cause = "Somebody else than the attested agent wrote or changed it, or the agent attested no key for signatures."
+    next_step = "Do not rely on it. Agents attest a key for signatures by themselves since receipts exist."
+
+
+class ReceiptJob(ReceiptError):
+    """The proved and the reported part are of two jobs."""
+
+    code = "receipt.job"
+    cause = "A part of one receipt was put into another one."
+    next_step = "Do not rely on it. Ask for the receipt that the broker keeps."
+
+
+class ReceiptProgram(ReceiptError):
+    """The receipt names another program than the one that was attested."""
+
+    code = "receipt.program"
+    cause = "The digest of the program was changed, or the job reported another program than it is."
+    next_step = "Do not rely on it; the attestation results in it name the program that ran."
+
+
+class ReceiptManifest(ReceiptError):
+    """The receipt names another manifest than the owners' or the one that was applied."""
+
+    code = "receipt.manifest"
+    cause = "The manifest's digest was changed, or it is none of those that the verifier was given."
+    next_step = "Pass every signed manifest from version 1 on, oldest first."
+
+
+class ReceiptRole(ReceiptError):
+    """A role in the receipt is not what was attested."""
+
+    code = "receipt.role"
+    cause = "TEE, evidence, binding level or time of a role differ from its attestation result."
+    next_step = "Do not rely on it; the attestation results in it are what the broker said of the role."
+
+
+class ReceiptRoleRemoved(ReceiptError):
+    """A role that received secrets is missing from the receipt."""
+
+    code = "receipt.role_removed"
+    cause = "A key release or a commit names an attestation result that belongs to no role."
+    next_step = "Do not rely on it. Ask for the receipt that the broker keeps."
+
+
+class ReceiptRoleAdded(ReceiptError):
+    """The receipt has a role for which there is no attestation result."""
+
+    code = "receipt.role_added"
+    cause = "A role was added or its digest changed, or the agent did not show a result that it used."
+    next_step = "Do not rely on it. Ask for the receipt that the broker keeps."
+
+
+class ReceiptInput(ReceiptError):
+    """The receipt names an input that the broker released no key for."""
+
+    code = "receipt.input"
+    cause = "An input's dataset or commit was changed in one part of the receipt, or reported without having been read."
+    next_step = "Do not rely on it; the proved part says which keys were released, and at which commit."
+
+
+class ReceiptOutput(ReceiptError):
+    """The receipt names an output that was not committed at the broker's register."""
+
+    code = "receipt.output"
+    cause = "An output's dataset or commit was changed in one part of the receipt, or was never registered."
+    next_step = "Do not rely on it; the proved part says which commits the job registered."
+
+
+class ReceiptGrant(ReceiptError):
+    """The receipt says that a program got what no manifest grants."""
+
+    code = "receipt.grant"
+    cause = "The manifest that was in force gives this program, on this TEE, no such action on this dataset."
+    next_step = "Tell the owners: their broker did not follow their manifest, or the manifest is another one."
+
+
+class ReceiptTime(ReceiptError):
+    """The times in the receipt cannot be."""
+
+    code = "receipt.time"
+    cause = "The broker's time was changed, lies in the future, or the attestation result did not hold at it."
+    next_step = "Check this machine's clock; else do not rely on the receipt."
+
+
+class ReceiptDataset(ReceiptError):
+    """A dataset is not the one that the receipt names."""
+
+    code = "receipt.dataset"
+    cause = "Its commit record is another one: it was changed or rolled back, or the receipt is of another dataset."
+    next_step = "Compare the path; `redoubt verify PATH --at-commit DIGEST` with the receipt's digest says more."
+
+
+class ReceiptConflict(ReceiptError):
+    """The job has another receipt already."""
+
+    code = "receipt.conflict"
+    exit_status = ExitStatus.CONFLICT
+    cause = "A job has one receipt: the broker gives the same one again, and none that reports something else."
+    next_step = "Use the receipt that is there."
+
+
+class JobClosed(ReceiptError):
+    """The job has ended: it asked for its receipt."""
+
+    code = "receipt.job_closed"
+    exit_status = ExitStatus.CONFLICT
+    cause = "A receipt says all that a job was given, so the broker gives nothing to the job after it."
+    next_step = "Start the program again: each start is a job of its own."
+
+
+class ReceiptTooLarge(ReceiptError):
+    """The job did too much for one receipt."""
+
+    code = "receipt.too_large"
+    cause = "Results, commits and datasets of one receipt are bounded (`docs/receipts.md`)."
+    next_step = "Split the job; the broker's audit log has every row of it."
+
+
+class ReceiptMissing(ReceiptError):
+    """There is no receipt of this job."""
+
+    code = "receipt.missing"
+    cause = "It was killed before its end, could not reach the broker, or is none that this broker knows."
+    next_step = "Look for the job in the audit log: `redoubt audit export`."
 
 
 # --- collection of evidence ------------------------------------------------------------------------------------------

@@ -152,6 +152,16 @@ MAX_KEY_API_BYTES: Final = 4 * 1024 * 1024
 MAX_TICKET_CHARACTERS: Final = 1024
 #: From the challenge to its answer, and how long the result of a session is kept for its cookie.
 CHALLENGE_SECONDS: Final = 300
+#: A certificate request of a role has one key, one signature and one attribute.
+MAX_CSR_BYTES: Final = 2 * 1024
+#: A request for a certificate, or its answer: one certificate, three CAs, a secret.
+MAX_MEMBERSHIP_BYTES: Final = 64 * 1024
+#: One certificate in PEM that a peer shows.
+MAX_PEER_CERTIFICATE_BYTES: Final = 16 * 1024
+#: The CA of a trust domain signs for one epoch and is trusted for two.
+DOMAIN_CA_EPOCH_SECONDS: Final = 30 * 24 * 3600
+#: A role's certificate; far below an epoch, and renewed while the role runs.
+ROLE_CERTIFICATE_SECONDS: Final = 24 * 3600
 #: A job may write for so long before it commits.
 TICKET_SECONDS: Final = 7 * 24 * 3600
 #: An owner signs each request for itself; more than this is a clock that is wrong, or a token that is kept.
@@ -160,6 +170,8 @@ MAX_OWNER_TOKEN_BYTES: Final = 4096
 MAX_REQUEST_PATH: Final = 1024
 #: Method, path and headers; a token of an owner or an attester has a few kilobytes.
 MAX_BROKER_HEAD_BYTES: Final = 64 * 1024
+#: A connection is counted from the end of its TLS handshake on: until then nothing but this ends it.
+BROKER_HANDSHAKE_SECONDS: Final = 10.0
 #: From a connection, or the first byte of a further request, to the end of the head.
 BROKER_HEAD_SECONDS: Final = 10.0
 #: Time to send a whole body. A peer that dawdles holds a place among the connections.
@@ -236,7 +248,26 @@ ATTEST_ATTEMPTS: Final = 3
 #: Of a job that writes many datasets; each is dropped when its commit is registered.
 MAX_TICKETS: Final = 16384
 
+# --- receipts -------------------------------------------------------------------------------------------------------
+#: What an agent reports: its attestation results, 3 KB each, are the most of it.
+MAX_REPORTED_BYTES: Final = 1536 * 1024
+#: The reported part twice in base64, and what the broker proves; it must fit one answer of the broker.
+MAX_RECEIPT_BYTES: Final = 4 * 1024 * 1024
+#: One every 36 minutes: nine days.
+MAX_RECEIPT_ROLES: Final = 384
+#: Datasets at one commit that were read or written, resources, and commits: each is about 250 bytes.
+MAX_RECEIPT_FACTS: Final = 2048
+MAX_RECEIPT_ENGINES: Final = 32
+MAX_RECEIPT_TEXT: Final = 1024
+#: Rows of the audit log that the broker reads for one receipt.
+MAX_RECEIPT_ROWS: Final = 100_000
+
 # --- Spark ----------------------------------------------------------------------------------------------------------
+#: From starting a process of a cluster until it does its work: measuring it from a cold disk takes most of that.
+CLUSTER_START_SECONDS: Final = 180.0
+#: From asking a process of a cluster to end until it is killed.
+CLUSTER_END_SECONDS: Final = 10.0
+MAX_CLUSTER_WORKERS: Final = 256
 #: A longer line is a wrong separator rather than data; a task holds at least one whole line in memory.
 MAX_LINE_BYTES: Final = 256 * 1024 * 1024
 

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, Self
 
-from redoubt.broker.certificates import make_server_certificate
 from redoubt.broker.core import Settings
 from redoubt.broker.rate import RateLimiter
 from redoubt.broker.server import Address, RunningBroker
@@ -20,11 +19,12 @@ from redoubt.broker.verifiers import Verifier
 from redoubt.evidence.claims import Expected, Tee, Verified
 from redoubt.evidence.key_set import KeySet
 from redoubt.keys.workspace import Workspace
+from redoubt.pki.server import make_server_certificate
 from redoubt.protocol.evidence_body import EvidenceBody
 from redoubt_dev import simulated
 from redoubt_dev.attester import default_folder
 from redoubt_dev.key import DevelopmentKey
-from redoubt_dev.workspace_store import WorkspaceStore, write_refusal
+from redoubt_dev.workspace_store import WorkspaceStore, write_key_set, write_refusal
 
 NAME: Final = "redoubt-dev-broker"
 LOOPBACK: Final = "127.0.0.1"
@@ -69,6 +69,7 @@ class DevelopmentBroker:
         except BaseException:
             self._store.close()
             raise
+        write_key_set(workspace, self._store.signing_key.public_key())
         self.port = self._running.port
         self.url = f"https://{LOOPBACK}:{self.port}"
         self.id = self._running.core.id

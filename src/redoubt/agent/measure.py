@@ -18,7 +18,8 @@ from typing import Final, Self
 
 from redoubt.agent.bundle import Bundle
 from redoubt.agent.command import BUNDLE, Command, read_command
-from redoubt.agent.conf import properties
+from redoubt.agent.conf import check_conf, properties
+from redoubt.agent.engine import engine_versions
 from redoubt.agent.environment import dropped_names, program_environment, resolve
 from redoubt.agent.image import Installation, image_digest, java_installation
 from redoubt.agent.jvm_options import check_java_option
@@ -33,7 +34,8 @@ _SEARCH_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 class ProgramSpec:
     """What a caller wants to run."""
 
-    command: tuple[str, ...]
+    #: A command line, or what an engine's own launcher made of one.
+    command: tuple[str, ...] | Command
     #: Python modules, packages (folders) and archives that the program imports.
     py_files: tuple[Path, ...] = ()
     jars: tuple[Path, ...] = ()
@@ -42,6 +44,8 @@ class ProgramSpec:
     jvm_options: tuple[str, ...] = ()
     #: Spark's configuration.
     conf: Mapping[str, str] = field(default_factory=dict)
+    #: Redoubt's own part of it, which may name the agent's folders. It is measured as the rest.
+    engine_conf: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -49,13 +53,20 @@ class MeasuredProgram:
     """A program that can be attested and then started, from its copy. Close it when the program has ended."""
 
     def __init__(
-        self, descriptor: ProgramDescriptor, arguments: tuple[str, ...], bundle: Bundle, dropped: tuple[str, ...]
+        self,
+        descriptor: ProgramDescriptor,
+        arguments: tuple[str, ...],
+        bundle: Bundle,
+        dropped: tuple[str, ...],
+        engine: Mapping[str, str],
     ) -> None:
         self.descriptor = descriptor
         self.arguments = arguments
         self.bundle = bundle
         #: Variables of the caller that the program does not get although they would have steered it.
         self.dropped = dropped
+        #: What runs it, by name and version, for the receipt.
+        self.engine = engine
 
     def executable(self) -> str:
         """The path that is executed."""
@@ -72,6 +83,12 @@ class MeasuredProgram:
         """Return the whole environment."""
         every = {BUNDLE: self.bundle.folder, **folders}
         return {name: resolve(value, every) for name, value in self.descriptor.environment.items()}
+
+    def configuration(self, folders: Mapping[str, Path]) -> bytes | None:
+        """Return ``spark-defaults.conf``, None for a program without settings."""
+        every = {BUNDLE: self.bundle.folder, **folders}
+        conf = {name: resolve(value, every) for name, value in self.descriptor.conf.items()}
+        return properties(conf) if conf else None
 
     def close(self) -> None:
         """Remove the copy."""
@@ -92,7 +109,11 @@ def measure(spec: ProgramSpec, *, caller: Mapping[str, str]) -> MeasuredProgram:
         ProgramInvalid: it has no descriptor, for its names or sizes.
     """
     search_path = caller.get("PATH", _SEARCH_PATH)
-    command = read_command(spec.command, search_path=search_path)
+    command = spec.command
+    if not isinstance(command, Command):
+        command = read_command(command, search_path=search_path)
+    check_conf(spec.conf)
+    conf = {**spec.conf, **spec.engine_conf}
     java = command.java or _java_beside(command, caller, search_path)
     jvm_options = (*command.jvm_options, *map(_single_word, map(check_java_option, spec.jvm_options)))
     if (jvm_options or spec.jars) and java is None:
@@ -100,15 +121,13 @@ def measure(spec: ProgramSpec, *, caller: Mapping[str, str]) -> MeasuredProgram:
     bundle = Bundle()
     try:
         archives = _copy(bundle, command, spec)
-        if spec.conf:
-            bundle.write("conf/spark-defaults.conf", properties(spec.conf))
         bundle.seal()
         environment = program_environment(
             command,
             asked=spec.environment,
             java=java,
             jars=bool(spec.jars),
-            conf=bool(spec.conf),
+            conf=bool(conf),
             files=bool(spec.files),
             archives=archives,
             jvm_options=jvm_options,
@@ -121,12 +140,14 @@ def measure(spec: ProgramSpec, *, caller: Mapping[str, str]) -> MeasuredProgram:
             jvm_options=jvm_options,
             argv=command.argv,
             environment=environment,
-            conf=dict(spec.conf),
+            conf=conf,
         )
     except BaseException:
         bundle.close()
         raise
-    return MeasuredProgram(descriptor, command.arguments, bundle, dropped_names(caller))
+    sites = () if command.python is None else command.python.sites
+    engine = engine_versions(sites, descriptor.interpreter)
+    return MeasuredProgram(descriptor, command.arguments, bundle, dropped_names(caller), engine)
 
 
 def _copy(bundle: Bundle, command: Command, spec: ProgramSpec) -> list[str]:

@@ -9,8 +9,16 @@ from typing import Final
 from redoubt.broker.routes import Access, Route
 from redoubt.broker.service import AUDIT_TYPE, Service
 from redoubt.evidence.claims import JSON
-from redoubt.limits import MAX_AUDIT_PAGE, MAX_ENVELOPE_BYTES, MAX_KEY_API_BYTES, MAX_RCAR_BYTES, MAX_RESOURCE_BYTES
-from redoubt.protocol import broker_evidence, key_api, owner_api, rcar
+from redoubt.limits import (
+    MAX_AUDIT_PAGE,
+    MAX_ENVELOPE_BYTES,
+    MAX_KEY_API_BYTES,
+    MAX_MEMBERSHIP_BYTES,
+    MAX_RCAR_BYTES,
+    MAX_REPORTED_BYTES,
+    MAX_RESOURCE_BYTES,
+)
+from redoubt.protocol import broker_evidence, key_api, membership, owner_api, rcar
 
 _RESOURCE: Final = f"{rcar.PATH}/resource/{{repository}}/{{type}}/{{tag}}"
 #: Call of the provider's contract → summary, schema of the request, schema of the answer.
@@ -103,6 +111,17 @@ def _attested(service: Service) -> tuple[Route, ...]:
         ),
         Route(
             method="POST",
+            path=membership.CERTIFICATES_PATH,
+            name="certificates",
+            handle=service.certificate,
+            summary="A role's certificate, its trust domain's CAs and secret, encrypted to the attested key.",
+            access=Access.ATTESTER,
+            limit=MAX_MEMBERSHIP_BYTES,
+            request="CertificateRequest",
+            answer="Jwe",
+        ),
+        Route(
+            method="POST",
             path=f"{key_api.PATH}/data-keys",
             name="data-keys",
             handle=service.data_key,
@@ -131,6 +150,17 @@ def _attested(service: Service) -> tuple[Route, ...]:
             limit=MAX_RCAR_BYTES,
             request="AdvanceRequest",
             status=204,
+        ),
+        Route(
+            method="POST",
+            path=f"{key_api.PATH}/receipts",
+            name="receipt-issue",
+            handle=service.issue_receipt,
+            summary="The signed receipt of the job that asks, around what its agent reports.",
+            access=Access.ATTESTER,
+            limit=MAX_REPORTED_BYTES,
+            request="Statement",
+            answer="Statement",
         ),
     )
 
@@ -211,6 +241,15 @@ def _owners(service: Service) -> tuple[Route, ...]:
             summary="The record of a refusal, for `redoubt explain`.",
             access=Access.OWNER,
             answer="Refusal",
+        ),
+        Route(
+            method="GET",
+            path=f"{key_api.PATH}/receipts/{{job}}",
+            name="receipt",
+            handle=service.receipt,
+            summary="The receipt of a job, if it asked for one.",
+            access=Access.OWNER,
+            answer="Statement",
         ),
     )
 

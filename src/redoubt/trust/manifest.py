@@ -47,13 +47,14 @@ from redoubt.trust.fields import (
     text,
     value_set,
 )
-from redoubt.trust.policy import Action, Binding, Dataset, Grant, Manifest, Program
+from redoubt.trust.policy import Action, Binding, Dataset, Grant, Manifest, Program, RoleGrant
 from redoubt.trust.public_key import parse_public_key
 from redoubt.trust.read_tee import BINDING, HEX, optional_text, read_tee
 from redoubt.trust.references import check_references
 
 MANIFEST_FORMAT: Final = 1
 _DIGEST = matching(re.compile(r"sha256:[0-9a-f]{64}"), "a digest: sha256: and 64 of 0-9, a-f")
+_BROKER = matching(re.compile(r"[0-9a-f]{64}"), "a broker's id: 64 of 0-9, a-f, as `redoubt broker verify` shows it")
 _NAME = matching(LABEL, "a name: 1 to 63 of a-z, 0-9, '-' and '_'")
 
 
@@ -121,7 +122,11 @@ def _checked(tree: object) -> Manifest:
     if not problems.found:
         check_references(manifest, problems)
     problems.raise_any()
-    return replace(manifest, grants=tuple(sorted(manifest.grants, key=_order)))
+    return replace(
+        manifest,
+        grants=tuple(sorted(manifest.grants, key=_order)),
+        roles=tuple(sorted(manifest.roles, key=lambda it: (it.program, it.tee, it.domain))),
+    )
 
 
 def _read(tree: object, problems: Problems) -> Manifest:
@@ -139,10 +144,12 @@ def _read(tree: object, problems: Problems) -> Manifest:
         least_binding=least,
         owners=_keys(top, "owners"),
         recipients=_keys(top, "recipients", optional=True),
+        brokers=_brokers(top),
         datasets={name: _dataset(fields) for name, fields in top.tables("datasets")},
         programs={name: _program(fields, least) for name, fields in top.tables("programs")},
         tees={name: found for name, fields in top.tables("tees") if (found := read_tee(fields)) is not None},
         grants=tuple(_grant(fields) for fields in top.list("grants")),
+        roles=tuple(_role(fields) for fields in top.list("roles", optional=True)),
     )
     top.close()
     return manifest
@@ -156,6 +163,14 @@ def _keys(top: Fields, name: str, *, optional: bool = False) -> dict[str, bytes]
     found = {}
     for owner, fields in top.tables(name, optional=optional):
         found[owner] = fields.take("key", parse_public_key, default=b"")
+        fields.close()
+    return found
+
+
+def _brokers(top: Fields) -> dict[str, str]:
+    found = {}
+    for name, fields in top.tables("brokers", optional=True):
+        found[name] = fields.take("id", _BROKER, default="")
         fields.close()
     return found
 
@@ -234,6 +249,17 @@ def _grant(fields: Fields) -> Grant:
         tee=fields.take("tee", _NAME, default=""),
         dataset=fields.take("dataset", _NAME, default=""),
         actions=fields.set("actions", one_of(Action, list(Action))),
+    )
+    fields.close()
+    return found
+
+
+def _role(fields: Fields) -> RoleGrant:
+    found = RoleGrant(
+        program=fields.take("program", _NAME, default=""),
+        tee=fields.take("tee", _NAME, default=""),
+        domain=fields.take("domain", _NAME, default=""),
+        roles=fields.set("roles", _NAME),
     )
     fields.close()
     return found

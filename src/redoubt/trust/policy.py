@@ -106,6 +106,16 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleGrant:
+    """Roles in a trust domain that one program may take on one TEE: what the broker certifies it as."""
+
+    program: str
+    tee: str
+    domain: str
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The policy of all owners together."""
 
@@ -116,7 +126,10 @@ class Manifest:
     #: Name → Ed25519 public key, 32 bytes.
     owners: Mapping[str, bytes]
     recipients: Mapping[str, bytes]
+    #: Name → id of the key of a broker whose receipts count; none: a receipt's verifier is given the key.
+    brokers: Mapping[str, str]
     datasets: Mapping[str, Dataset]
     programs: Mapping[str, Program]
     tees: Mapping[str, TeeProfile]
     grants: tuple[Grant, ...]
+    roles: tuple[RoleGrant, ...] = ()
