@@ -57,7 +57,8 @@ class ExitStatus(IntEnum):
 class RedoubtError(Exception):
     """Base of every error that Redoubt raises on purpose.
 
-    ``str(error)`` is one line of what failed; :meth:`explain` adds why it can happen and what to do next.
+    ``str(error)`` is one line of what failed; :meth:`explain` adds why it can happen and what to do next: *why* and
+    *hint* where the raiser knows them, else the class's standing ``cause`` and ``next_step``.
     """
 
     code: ClassVar[str] = "redoubt"
@@ -65,27 +66,28 @@ class RedoubtError(Exception):
     cause: ClassVar[str] = "An error of Redoubt."
     next_step: ClassVar[str] = "Report it with the command you ran."
 
-    def __init__(self, what: str, *, hint: str | None = None) -> None:
+    def __init__(self, what: str, *, hint: str | None = None, why: str | None = None) -> None:
         super().__init__(what)
         self.what = what
         self.hint = hint
+        self.why = self.cause if why is None else why
 
     def __str__(self) -> str:
         return f"[{self.code}] {self.what}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Spark pickles exceptions of its Python workers; keyword-only arguments need help to survive that.
-        return (_rebuild, (type(self), self.what, self.hint))
+        return (_rebuild, (type(self), self.what, self.hint, self.why))
 
     def explain(self) -> str:
         """Return what failed, why that happens and what to do next, as three lines of text."""
         # A name with a line end, in what failed, must not forge the lines that follow.
         failed = str(self).replace("\n", "\\n")
-        return f"{failed}\nWhy: {self.cause}\nNext: {self.hint or self.next_step}"
+        return f"{failed}\nWhy: {self.why}\nNext: {self.hint or self.next_step}"
 
 
-def _rebuild(cls: type[RedoubtError], what: str, hint: str | None) -> RedoubtError:
-    return cls(what, hint=hint)
+def _rebuild(cls: type[RedoubtError], what: str, hint: str | None, why: str) -> RedoubtError:
+    return cls(what, hint=hint, why=why)
 
 
 # --- usage -----------------------------------------------------------------------------------------------------------
@@ -114,6 +116,17 @@ class AlreadyExists(UsageError):
     next_step = "Choose another destination, or pass --force (files), or --overwrite or --append (datasets)."
 
 
+class NotADataset(UsageError):
+    """One sealed file was named where a dataset, which is a folder, belongs."""
+
+    code = "usage.not_dataset"
+    cause = "A sealed file stands for itself; a sealed dataset is a folder with commit records."
+    next_step = (
+        "Read the file with a file reader such as `spark.read.csv(PATH)`, or `redoubt unseal` it; to write a dataset, "
+        "name a folder."
+    )
+
+
 # --- workspace -------------------------------------------------------------------------------------------------------
 class WorkspaceError(RedoubtError):
     """The workspace cannot be used."""
@@ -136,7 +149,7 @@ class WorkspaceExists(WorkspaceError):
     """``redoubt init`` was run where a workspace already is."""
 
     code = "workspace.exists"
-    exit_status = ExitStatus.CONFLICT
+    exit_status = ExitStatus.USAGE
     cause = "A second init would replace the keys that existing data needs."
     next_step = "Use the workspace as it is, or init another folder."
 
@@ -1318,7 +1331,7 @@ class StoreExists(BrokerError):
     """A store would be made where one is already."""
 
     code = "broker.store_exists"
-    exit_status = ExitStatus.CONFLICT
+    exit_status = ExitStatus.USAGE
     cause = "A second store in the same place would replace keys that existing data needs."
     next_step = "Use the store as it is, or name another place."
 

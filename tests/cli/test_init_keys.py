@@ -118,8 +118,8 @@ def test_init_json_says_where_and_how(empty: Shell) -> None:
     }
 
 
-def test_second_init_is_a_conflict(shell: Shell) -> None:
-    shell.fails("init", status=ExitStatus.CONFLICT, code="workspace.exists")
+def test_second_init_is_refused(shell: Shell) -> None:
+    shell.fails("init", status=ExitStatus.USAGE, code="workspace.exists")
 
 
 def test_no_workspace_is_explained(empty: Shell) -> None:

@@ -172,6 +172,16 @@ def test_what_is_not_sealed_is_named(redoubt: Redoubt, arguments: str) -> None:
     assert said.startswith(b"redoubt: [sealed.not_sealed] plain file: ")
 
 
+def test_a_sealed_file_is_not_taken_for_a_dataset(redoubt: Redoubt) -> None:
+    (redoubt.folder / "one.csv").write_text("1\n")
+    redoubt("seal", "one.csv", "one.csv.sealed")
+    for option in ("--append", "--overwrite"):
+        said = redoubt("seal", option, "one.csv", "one.csv.sealed", status=2).stderr
+        assert b"[usage.not_dataset] one.csv.sealed is one file" in said
+        assert b"spark.read.csv" in said
+    assert redoubt.json("rewrap", "one.csv.sealed") == {"replaced": 0, "current": 1}
+
+
 def test_chunks_and_keys_of_a_file_are_named(redoubt: Redoubt, tmp_path: Path) -> None:
     (redoubt.folder / "n.txt").write_text("n" * 100)
     other = Redoubt(tmp_path)

@@ -110,7 +110,7 @@ def _verified_dataset(
             for fault in report.faults:
                 session.output.say(printable(f"{fault.name}: {fault.error}", keep=""))
             what = f"{path} has {len(report.faults)} faults; the first: {what}"
-        raise type(first.error)(what, hint=first.error.hint)
+        raise type(first.error)(what, hint=first.error.hint, why=first.error.why)
     for name in report.orphans:
         session.output.say(printable(f"not listed by the head, never read: {name}", keep=""))
     counts = ", ".join(
@@ -196,7 +196,6 @@ def rewrap(
         if is_folder(path):
             with naming(path):
                 done = rewrap_dataset(path, keys=session.workspace, provider_for=session.workspace.provider_for)
-            replaced, current = replaced + done.replaced, current + done.current
         elif "://" in path:
             raise UsageError(
                 f"{path}: a sealed file on an object store cannot be changed in place",
@@ -204,8 +203,8 @@ def rewrap(
             )
         else:
             with naming(path):
-                rewrap_standalone(Path(path), provider_for=session.workspace.provider_for)
-            replaced += 1
+                done = rewrap_standalone(Path(path), provider_for=session.workspace.provider_for)
+        replaced, current = replaced + done.replaced, current + done.current
     session.output.result(
         {"replaced": replaced, "current": current},
         text=f"{counted(replaced, 'wrapped key')} replaced, {current} current already",

@@ -21,6 +21,7 @@ from redoubt.errors import (
     CommitUnexpected,
     IdentityMismatch,
     NoCommit,
+    NotADataset,
     NotFound,
     PartChanged,
     PartMissing,
@@ -35,6 +36,7 @@ from redoubt.sealed.body import SealedReader, open_body
 from redoubt.sealed.commit import Commit, Part, PartKind, commit_name, digest_of, parse_commit_name
 from redoubt.sealed.freshness import check_registered, registered_head
 from redoubt.sealed.header import COMMIT_MEDIA_TYPE, FilePurpose, Header
+from redoubt.sealed.local import LocalStorage
 from redoubt.sealed.objects import storage_for
 from redoubt.sealed.standalone import open_standalone
 from redoubt.sealed.storage import Storage
@@ -215,7 +217,10 @@ def commit_numbers(storage: Storage) -> list[int]:
 
     Raises:
         CommitInvalid: a record is missing.
+        NotADataset: *storage* is one file.
     """
+    if isinstance(storage, LocalStorage) and storage.root.is_file():
+        raise NotADataset(f"{storage.location} is one file, not a sealed dataset")
     names = (entry.name for entry in storage.list("_commits"))
     numbers = sorted(filter(None, map(parse_commit_name, names)))
     if numbers != list(range(1, len(numbers) + 1)) or len(numbers) > MAX_COMMIT_NUMBER:
