@@ -21,6 +21,7 @@ Families are cut by who can act on them::
     ├── AppraisalError        the owners or the attester: what was proved is not what the manifest allows
     ├── EarError              the relying party: an attestation result that is authentic, but not good enough
     ├── BrokerError           the broker, and who speaks to it: attesters, owners, operators
+    ├── ReceiptError          whoever relies on a receipt: what it says is not what was proved
     └── WorkloadError         the runnable programs
 
 Rules: text names what failed and never contains key material or cell values; ``verify`` functions raise one of these
@@ -1440,6 +1441,194 @@ class ProgramFailed(BrokerError):
     exit_status = ExitStatus.USAGE
     cause = "A file of the program is missing or not readable, or the command is none."
     next_step = "Check the command line; the text names what is wrong."
+
+
+# --- receipts ---------------------------------------------------------------------------------------------------------
+class ReceiptError(RedoubtError):
+    """A receipt cannot be relied on, or cannot be had."""
+
+    code = "receipt.invalid"
+    exit_status = ExitStatus.REFUSED
+    cause = "What the receipt says contradicts itself, its signatures, or what its reader expects."
+    next_step = "Do not rely on it. Ask the broker's operator or an owner for the receipt that the broker keeps."
+
+
+class ReceiptMalformed(ReceiptError):
+    """The receipt is none."""
+
+    code = "receipt.malformed"
+    cause = "It is too large, not a DSSE envelope, or has unknown, missing or malformed members (`docs/receipts.md`)."
+    next_step = "Pass the file as `redoubt agent exec` wrote it."
+
+
+class ReceiptType(ReceiptError):
+    """The envelope or the statement in it is of another type than a receipt."""
+
+    code = "receipt.type"
+    cause = "Another signed thing is passed for a receipt, or the type was changed; the signature covers it."
+    next_step = "Pass a receipt; other in-toto statements are read with their own tools."
+
+
+class ReceiptUnsigned(ReceiptError):
+    """The receipt, or the reported part in it, carries no signature."""
+
+    code = "receipt.unsigned"
+    cause = "The signature was taken away. What nobody signed proves nothing."
+    next_step = "Do not rely on it. Ask for the receipt that the broker keeps."
+
+
+class ReceiptBroker(ReceiptError):
+    """The receipt is signed by another broker than the one that is pinned."""
+
+    code = "receipt.broker"
+    cause = "Its key is none of those that the verifier was given, or that the owners' manifest names."
+    next_step = "Pass the key of the owners' broker with --broker-key, or a manifest that names it."
+
+
+class ReceiptSignature(ReceiptError):
+    """The broker's signature is not over this receipt."""
+
+    code = "receipt.signature"
+    cause = "Something in it was changed after the broker signed, in every place where it stands."
+    next_step = "Do not rely on it. Ask for the receipt that the broker keeps."
+
+
+class ReceiptSimulated(ReceiptError):
+    """The receipt is of a development broker where one of hardware is expected, or the other way round."""
+
+    code = "receipt.simulated"
+    cause = "Receipts of simulated evidence have a type and an issuer of their own, and prove nothing about hardware."
+    next_step = "Run the job on hardware; in development pass --simulated on purpose."
+
+
+class ReceiptSigner(ReceiptError):
+    """The reported part is not signed by the key that was attested for it."""
+
+    code = "receipt.signer"
+    cause = "Somebody else than the attested agent wrote or changed it, or the agent attested no key for signatures."
+    next_step = "Do not rely on it. Agents attest a key for signatures by themselves since receipts exist."
+
+
+class ReceiptJob(ReceiptError):
+    """The proved and the reported part are of two jobs."""
+
+    code = "receipt.job"
+    cause = "A part of one receipt was put into another one."
+    next_step = "Do not rely on it. Ask for the receipt that the broker keeps."
+
+
+class ReceiptProgram(ReceiptError):
+    """The receipt names another program than the one that was attested."""
+
+    code = "receipt.program"
+    cause = "The digest of the program was changed, or the job reported another program than it is."
+    next_step = "Do not rely on it; the attestation results in it name the program that ran."
+
+
+class ReceiptManifest(ReceiptError):
+    """The receipt names another manifest than the owners' or the one that was applied."""
+
+    code = "receipt.manifest"
+    cause = "The manifest's digest was changed, or it is none of those that the verifier was given."
+    next_step = "Pass every signed manifest from version 1 on, oldest first."
+
+
+class ReceiptRole(ReceiptError):
+    """A role in the receipt is not what was attested."""
+
+    code = "receipt.role"
+    cause = "TEE, evidence, binding level or time of a role differ from its attestation result."
+    next_step = "Do not rely on it; the attestation results in it are what the broker said of the role."
+
+
+class ReceiptRoleRemoved(ReceiptError):
+    """A role that received secrets is missing from the receipt."""
+
+    code = "receipt.role_removed"
+    cause = "A key release or a commit names an attestation result that belongs to no role."
+    next_step = "Do not rely on it. Ask for the receipt that the broker keeps."
+
+
+class ReceiptRoleAdded(ReceiptError):
+    """The receipt has a role for which there is no attestation result."""
+
+    code = "receipt.role_added"
+    cause = "A role was added or its digest changed, or the agent did not show a result that it used."
+    next_step = "Do not rely on it. Ask for the receipt that the broker keeps."
+
+
+class ReceiptInput(ReceiptError):
+    """The receipt names an input that the broker released no key for."""
+
+    code = "receipt.input"
+    cause = "An input's dataset or commit was changed in one part of the receipt, or reported without having been read."
+    next_step = "Do not rely on it; the proved part says which keys were released, and at which commit."
+
+
+class ReceiptOutput(ReceiptError):
+    """The receipt names an output that was not committed at the broker's register."""
+
+    code = "receipt.output"
+    cause = "An output's dataset or commit was changed in one part of the receipt, or was never registered."
+    next_step = "Do not rely on it; the proved part says which commits the job registered."
+
+
+class ReceiptGrant(ReceiptError):
+    """The receipt says that a program got what no manifest grants."""
+
+    code = "receipt.grant"
+    cause = "The manifest that was in force gives this program, on this TEE, no such action on this dataset."
+    next_step = "Tell the owners: their broker did not follow their manifest, or the manifest is another one."
+
+
+class ReceiptTime(ReceiptError):
+    """The times in the receipt cannot be."""
+
+    code = "receipt.time"
+    cause = "The broker's time was changed, lies in the future, or the attestation result did not hold at it."
+    next_step = "Check this machine's clock; else do not rely on the receipt."
+
+
+class ReceiptDataset(ReceiptError):
+    """A dataset is not the one that the receipt names."""
+
+    code = "receipt.dataset"
+    cause = "Its commit record is another one: it was changed or rolled back, or the receipt is of another dataset."
+    next_step = "Compare the path; `redoubt verify PATH --at-commit DIGEST` with the receipt's digest says more."
+
+
+class ReceiptConflict(ReceiptError):
+    """The job has another receipt already."""
+
+    code = "receipt.conflict"
+    exit_status = ExitStatus.CONFLICT
+    cause = "A job has one receipt: the broker gives the same one again, and none that reports something else."
+    next_step = "Use the receipt that is there."
+
+
+class JobClosed(ReceiptError):
+    """The job has ended: it asked for its receipt."""
+
+    code = "receipt.job_closed"
+    exit_status = ExitStatus.CONFLICT
+    cause = "A receipt says all that a job was given, so the broker gives nothing to the job after it."
+    next_step = "Start the program again: each start is a job of its own."
+
+
+class ReceiptTooLarge(ReceiptError):
+    """The job did too much for one receipt."""
+
+    code = "receipt.too_large"
+    cause = "Results, commits and datasets of one receipt are bounded (`docs/receipts.md`)."
+    next_step = "Split the job; the broker's audit log has every row of it."
+
+
+class ReceiptMissing(ReceiptError):
+    """There is no receipt of this job."""
+
+    code = "receipt.missing"
+    cause = "It was killed before its end, could not reach the broker, or is none that this broker knows."
+    next_step = "Look for the job in the audit log: `redoubt audit export`."
 
 
 # --- collection of evidence ------------------------------------------------------------------------------------------

@@ -234,6 +234,20 @@ ATTEST_ATTEMPTS: Final = 3
 #: Of a job that writes many datasets; each is dropped when its commit is registered.
 MAX_TICKETS: Final = 16384
 
+# --- receipts -------------------------------------------------------------------------------------------------------
+#: What an agent reports: its attestation results, 3 KB each, are the most of it.
+MAX_REPORTED_BYTES: Final = 1536 * 1024
+#: The reported part twice in base64, and what the broker proves; it must fit one answer of the broker.
+MAX_RECEIPT_BYTES: Final = 4 * 1024 * 1024
+#: One every 36 minutes: nine days.
+MAX_RECEIPT_ROLES: Final = 384
+#: Datasets at one commit that were read or written, resources, and commits: each is about 250 bytes.
+MAX_RECEIPT_FACTS: Final = 2048
+MAX_RECEIPT_ENGINES: Final = 32
+MAX_RECEIPT_TEXT: Final = 1024
+#: Rows of the audit log that the broker reads for one receipt.
+MAX_RECEIPT_ROWS: Final = 100_000
+
 # --- Spark ----------------------------------------------------------------------------------------------------------
 #: A longer line is a wrong separator rather than data; a task holds at least one whole line in memory.
 MAX_LINE_BYTES: Final = 256 * 1024 * 1024

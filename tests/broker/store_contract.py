@@ -14,12 +14,14 @@ from uuid import UUID, uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from redoubt.broker.ports import AttestSession, BrokerStore, RegisteredHead
+from redoubt.broker.ports import AttestSession, BrokerStore, ClosedJob, RegisteredHead
 from redoubt.errors import (
     DatasetTaken,
+    JobClosed,
     ManifestChain,
     ManifestRollback,
     NonceReplayed,
+    ReceiptMissing,
     RedoubtError,
     RefusalMissing,
     RegisterConflict,
@@ -29,7 +31,8 @@ from redoubt.errors import (
     SessionUnknown,
     UsageError,
 )
-from redoubt.limits import MAX_AUDIT_EVENT_BYTES, MAX_RESOURCE_BYTES
+from redoubt.evidence.claims import JSON
+from redoubt.limits import MAX_AUDIT_EVENT_BYTES, MAX_RECEIPT_BYTES, MAX_RESOURCE_BYTES
 from redoubt.trust.audit_chain import START, ChainEnd
 from redoubt.trust.audit_head import verify_log
 
@@ -247,6 +250,84 @@ class StoreContract:
             with pytest.raises(UsageError):
                 store.audit.append(event, at=NOW)
         assert store.audit.head() is None
+
+    def test_rows_of_a_job_are_found_in_pages(
+        self, store: BrokerStore, other: BrokerStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("redoubt.broker.sql_audit.MAX_AUDIT_PAGE", 2)
+        whose = ("job", "another", "job", None, "job", 7)
+        made = [
+            (store, other)[n % 2].audit.append({"n": n, **({} if it is None else {"holder": it})}, at=NOW)
+            for n, it in enumerate(whose)
+        ]
+        assert list(store.audit.of_job("job")) == [made[0], made[2]]
+        assert list(other.audit.of_job("job", start=made[2].number + 1)) == [made[4]]
+        assert list(store.audit.of_job("job", start=made[4].number + 1)) == []
+        assert list(store.audit.of_job("nobody")) == []
+
+    def test_a_closed_job_is_given_nothing(self, store: BrokerStore, other: BrokerStore) -> None:
+        given: dict[str, JSON] = {"event": "unwrap", "decision": "granted", "holder": "job"}
+        store.audit.append(given, at=NOW)
+        other.receipts.close("job", reported="one", at=NOW)
+        with pytest.raises(JobClosed):
+            store.audit.append(given, at=NOW)
+        written = store.audit.of_job("job")[-1].event
+        assert (written["decision"], written["code"]) == ("refused", JobClosed.code)
+        store.audit.append({**given, "holder": "another"}, at=NOW)
+        store.audit.append({**given, "event": "receipt"}, at=NOW)
+
+    def test_what_is_given_while_a_job_is_closed_is_in_its_rows_or_refused(
+        self, store: BrokerStore, other: BrokerStore
+    ) -> None:
+        given: dict[str, JSON] = {"event": "unwrap", "decision": "granted", "holder": "job"}
+
+        def close() -> int:
+            other.receipts.close("job", reported="one", at=NOW)
+            return sum(it.event["decision"] == "granted" for it in other.audit.of_job("job"))
+
+        calls = [lambda broker=broker: broker.audit.append(given, at=NOW) for broker in (store, other) * 4]
+        (seen, *results) = at_once(close, *calls)
+        assert seen == sum(not isinstance(it, JobClosed) for it in results)
+
+    # --- receipts -----------------------------------------------------------------------------------------------------
+    def test_a_job_is_closed_once_and_its_receipt_is_never_replaced(
+        self, store: BrokerStore, other: BrokerStore
+    ) -> None:
+        assert not store.receipts.is_closed("job")
+        assert store.receipts.close("job", reported="one", at=NOW) == ClosedJob(reported="one", receipt=None)
+        assert other.receipts.close("job", reported="two", at=LATER) == ClosedJob(reported="one", receipt=None)
+        assert store.receipts.is_closed("job")
+        assert not store.receipts.is_closed("another")
+        with pytest.raises(ReceiptMissing):
+            other.receipts.get("job")
+        assert other.receipts.fill("job", b"first") == b"first"
+        assert store.receipts.fill("job", b"second") == b"first"
+        assert store.receipts.get("job") == b"first"
+        assert store.receipts.close("job", reported="one", at=NOW) == ClosedJob(reported="one", receipt=b"first")
+
+    def test_receipt_of_a_job_that_was_not_closed_is_refused(self, store: BrokerStore) -> None:
+        with pytest.raises(ReceiptMissing):
+            store.receipts.fill("job", b"receipt")
+        with pytest.raises(ReceiptMissing):
+            store.receipts.get("job")
+        with pytest.raises(UsageError):
+            store.receipts.fill("job", bytes(MAX_RECEIPT_BYTES + 1))
+
+    def test_of_two_brokers_that_close_and_fill_at_once_one_decides(
+        self, store: BrokerStore, other: BrokerStore
+    ) -> None:
+        closed = at_once(
+            *(
+                lambda b=b, n=n: b.receipts.close("job", reported=str(n), at=NOW)
+                for n, b in enumerate((store, other) * 2)
+            )
+        )
+        assert len({it.reported for it in closed if isinstance(it, ClosedJob)}) == 1
+        assert all(isinstance(it, ClosedJob) for it in closed)
+        filled = at_once(
+            *(lambda b=b, n=n: b.receipts.fill("job", bytes([n])) for n, b in enumerate((store, other) * 2))
+        )
+        assert set(filled) == {store.receipts.get("job")}
 
     # --- register -----------------------------------------------------------------------------------------------------
     def test_register_advances_by_compare_and_swap(self, store: BrokerStore, other: BrokerStore) -> None:

@@ -184,8 +184,11 @@ def test_what_is_remembered_is_read_back(tmp_path: Path) -> None:
     seen = Remembered(broker="ab", head="a.b.c")
     memory.remember("https://a", seen)
     assert (memory.recall("https://a"), memory.recall("https://b")) == (seen, None)
+    assert memory.ids() == {"ab"}
     (file,) = (tmp_path / "brokers").iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     file.write_text("{}")
+    with pytest.raises(WorkspaceError):
+        memory.ids()
     with pytest.raises(WorkspaceError):
         memory.recall("https://a")

@@ -6,6 +6,8 @@ On PostgreSQL the tests share one store, emptied before each: making tables for 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, delete, update
@@ -16,7 +18,7 @@ from tests.keys.provider_contract import ProviderContract
 from redoubt.broker.database import Database
 from redoubt.broker.location import PostgresLocation, SqliteLocation
 from redoubt.broker.root import FileRoot
-from redoubt.broker.schema import AUDIT_HEAD, METADATA, SECRETS, STORE
+from redoubt.broker.schema import AUDIT_HEAD, AUDIT_JOBS, CREATED, CREATED_KEYS, METADATA, RECEIPTS, SECRETS, STORE
 from redoubt.broker.store import SqlStore
 from redoubt.keys.provider import Provider
 from redoubt.keys.rootkey import create_root_key_file
@@ -64,6 +66,25 @@ class TestPostgresStore(StoreContract):
     @pytest.fixture
     def stores(self, on_postgres: SharedStore) -> Stores:
         return on_postgres.emptied()
+
+
+@pytest.mark.parametrize("kind", ["sqlite_location", "postgres_location"])
+def test_store_that_was_made_before_receipts_gets_their_tables(
+    kind: str, source: FileRoot, request: pytest.FixtureRequest
+) -> None:
+    location = request.getfixturevalue(kind)
+    SqlStore.create(location, source=source).close()
+    database = Database(location)
+    database.writing(
+        lambda connection: METADATA.drop_all(connection, tables=[AUDIT_JOBS, RECEIPTS, CREATED_KEYS, CREATED])
+    )
+    database.close()
+    for _ in range(2):
+        opened = SqlStore.open(location, source=source)
+        opened.audit.append({"holder": "job"}, at=datetime(2026, 6, 1, tzinfo=UTC))
+        assert not opened.receipts.is_closed("job")
+        assert opened.created.parent(UUID(int=1)) is None
+        opened.close()
 
 
 class TestSqliteProvider(ProviderContract):

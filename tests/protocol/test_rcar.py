@@ -28,11 +28,13 @@ from redoubt.protocol.rcar import (
     ProgramStatement,
     report_data,
 )
+from redoubt.trust.signer_key import signer_jwk
 
 STATEMENT = ProgramStatement(PROGRAM, ("--month", "2026-11"))
 ATTEST = AttestRequest(
     nonce=NONCE, tee_pubkey=RECIPIENT, evidence={"quote": "AwACAAAAAAA="}, additional_evidence=STATEMENT.encode()
 )
+SIGNER = ec.derive_private_key(13, ec.SECP384R1())
 PAGE = (Path(__file__).parents[2] / "docs/protocol.md").read_text()
 
 
@@ -167,6 +169,26 @@ def test_other_additional_evidence_is_refused(text: str, reason: str) -> None:
 def test_arguments_are_bounded() -> None:
     with pytest.raises(BrokerMessage, match="arguments"):
         ProgramStatement(PROGRAM, ("",) * (MAX_ARGUMENTS + 1)).encode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda it: it.update(d="AAAA"),
+        lambda it: it.update(crv="P-256"),
+        lambda it: it.pop("y"),
+        lambda it: it.update(x=it["y"], y=it["x"]),
+        lambda it: it.update(x=it["x"] + "="),
+    ],
+)
+def test_statement_with_another_key_for_signatures_than_one_on_p384_is_refused(change: Callable[[Any], Any]) -> None:
+    jwk = signer_jwk(SIGNER.public_key())
+    text = ProgramStatement(PROGRAM, (), jwk).encode()
+    assert ProgramStatement.parse(text) == ProgramStatement(PROGRAM, (), jwk)
+    body = json.loads(text)
+    change(body["redoubt"]["signer"])
+    with pytest.raises(BrokerMessage, match="key for signatures"):
+        ProgramStatement.parse(rfc8785.dumps(body).decode())
 
 
 @given(st.lists(st.text(max_size=20), max_size=5))

@@ -116,6 +116,26 @@ def test_unknown_field() -> None:
     refuse(ManifestUnknownField, 'program_claim = "snp.host_data"', 'program_claim = "snp.host_data"\nstatuses = ["x"]')
 
 
+BROKERS = f'[brokers.main]\nid = "{"0f" * 32}"\n\n[owners.bob]'
+
+
+def test_brokers_are_optional_and_in_the_digest_only_if_they_are_named() -> None:
+    read = manifest(TOML.replace("[owners.bob]", BROKERS, 1))
+    assert manifest().brokers == {}
+    assert read.brokers == {"main": "0f" * 32}
+    assert parse_canonical(canonical(read)) == read
+    assert manifest_digest(read) != manifest_digest(manifest())
+    assert b"brokers" not in canonical(manifest())
+
+
+def test_brokers_that_are_none_or_two_of_one_key() -> None:
+    refuse(ManifestField, "[owners.bob]", BROKERS.replace("0f" * 32, "0F" * 32), "brokers.main.id")
+    refuse(ManifestField, "[owners.bob]", BROKERS.replace("0f" * 32, "0f" * 31), "brokers.main.id")
+    twice = BROKERS.replace("[owners.bob]", f'[brokers.other]\nid = "{"0f" * 32}"\n\n[owners.bob]')
+    refuse(ManifestDuplicate, "[owners.bob]", twice, "brokers.other.id")
+    refuse(ManifestEmpty, "[owners.bob]", "[brokers]\n\n[owners.bob]", "brokers: is empty")
+
+
 def test_empty_reference_set() -> None:
     refuse(ManifestEmpty, '"snp.vmpl" = [0]', '"snp.vmpl" = []', 'tees.amd.reference."snp.vmpl": is empty')
     refuse(ManifestEmpty, '"simulated.warning" = ["SIMULATED: proves nothing about hardware"]', "", "reference")

@@ -256,6 +256,7 @@ def test_plan_of_a_manifest_against_itself_is_empty() -> None:
         ('d"\nbinding = "agent"', 'd"\nbinding = "asserted"', "tighter", "tees.laptop.binding"),
         ("22" * 32 + '"', "22" * 32 + '", "' + "23" * 32 + '"', "looser", "measurements"),
         (public(MALLORY), public(BOB), "looser", "recipients"),
+        ("[owners.bob]", f'[brokers.main]\nid = "{"0f" * 32}"\n\n[owners.bob]', "looser", "brokers"),
     ],
 )
 def test_plan_names_what_gets_looser_or_tighter(old: str, new: str, direction: str, path: str) -> None:

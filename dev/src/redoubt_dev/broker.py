@@ -24,7 +24,7 @@ from redoubt.protocol.evidence_body import EvidenceBody
 from redoubt_dev import simulated
 from redoubt_dev.attester import default_folder
 from redoubt_dev.key import DevelopmentKey
-from redoubt_dev.workspace_store import WorkspaceStore, write_refusal
+from redoubt_dev.workspace_store import WorkspaceStore, write_key_set, write_refusal
 
 NAME: Final = "redoubt-dev-broker"
 LOOPBACK: Final = "127.0.0.1"
@@ -61,6 +61,7 @@ class DevelopmentBroker:
         except BaseException:
             self._store.close()
             raise
+        write_key_set(workspace, self._store.signing_key.public_key())
         self.port = self._running.port
         self.url = f"https://{LOOPBACK}:{self.port}"
         self.id = self._running.core.id

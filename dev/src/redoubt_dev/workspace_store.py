@@ -16,7 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from redoubt.broker.certificates import Certified, make_ca
 from redoubt.broker.location import SqliteLocation
-from redoubt.broker.ports import AuditLog, CommitRegister, CreatedDatasets, RefusalStore, ResourceStore, SessionStore
+from redoubt.broker.ports import (
+    AuditLog,
+    CommitRegister,
+    CreatedDatasets,
+    ReceiptStore,
+    RefusalStore,
+    ResourceStore,
+    SessionStore,
+)
 from redoubt.broker.root import FileRoot
 from redoubt.broker.store import SqlStore
 from redoubt.errors import KeyError_, StorageError, StoreExists
@@ -32,6 +40,8 @@ from redoubt.keys.provider import KeyInfo, KeyState, Provider
 from redoubt.keys.rootkey import create_root_key_file
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
 from redoubt.keys.workspace import Workspace
+from redoubt.protocol.broker_facts import BrokerFacts
+from redoubt.protocol.messages import write_object
 from redoubt.trust.refusal import Refusal
 from redoubt.trust.signing import Envelope
 from redoubt.trust.store import ManifestStore
@@ -42,6 +52,7 @@ REFUSALS: Final = "refusals"
 _STORE: Final = "store.sqlite"
 _ROOT_KEY: Final = "root.key"
 _CA: Final = "ca.pem"
+_KEY_SET: Final = "broker.jwks"
 _MAX_CA_BYTES: Final = 16 * 1024
 
 
@@ -188,6 +199,11 @@ class WorkspaceStore:
         return self.sql.refusals
 
     @property
+    def receipts(self) -> ReceiptStore:
+        """Receipts of jobs."""
+        return self.sql.receipts
+
+    @property
     def signing_key(self) -> ec.EllipticCurvePrivateKey:
         """The development broker's key."""
         return self.sql.signing_key
@@ -209,6 +225,15 @@ def write_refusal(workspace: Workspace, record: Refusal) -> None:
         replace_private_file(folder / f"{record.id}.json", record.encode())
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from None
+
+
+def write_key_set(workspace: Workspace, key: ec.EllipticCurvePublicKey) -> None:
+    """Put the development broker's public *key* where `redoubt receipt verify --simulated` finds it; StorageError."""
+    path = workspace.state_folder / FOLDER / _KEY_SET
+    try:
+        replace_private_file(path, write_object(BrokerFacts.key_set(key)))
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _once(path: Path, make: Callable[[Path], object]) -> None:

@@ -5,7 +5,8 @@ The steps are RCAR's (``docs/protocol.md``); what the agent adds:
 1. The broker is the pinned one: TLS against the pinned CA, and the key that signs results has the pinned id, if one
    was pinned. The manifest is the pinned one, or the one that the broker has in force.
 2. The key that secrets are encrypted to is made here, for one program, and never leaves the process. It is the same
-   in every renewal, since tickets of the broker are bound to it.
+   in every renewal, since tickets of the broker are bound to it. So is the key that the agent signs with, which the
+   program's statement names, and so the evidence binds.
 3. The result is used only after it was verified: by this broker, over this nonce, for this key and this program, of
    simulated evidence exactly if that was asked for.
 4. It is renewed before it ends, by a thread; while no broker answers the old one is used as long as it holds.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
@@ -51,8 +52,12 @@ from redoubt.protocol.broker_facts import BrokerFacts
 from redoubt.protocol.evidence_body import encode_body
 from redoubt.protocol.jwe import Recipient, public_jwk
 from redoubt.protocol.key_api import PATH
+from redoubt.trust.dsse import SignedStatement
 from redoubt.trust.ear import ALGORITHM, issuer_name
 from redoubt.trust.ear_verify import AttestationResult, verify_ear
+from redoubt.trust.receipt import sign_reported
+from redoubt.trust.receipt_values import Reported
+from redoubt.trust.signer_key import signer_jwk
 
 _EVENT_LOG: Final = Path("sys/firmware/acpi/tables/data/CCEL")
 #: A result is renewed when this part of its life is over, so that there is time for a broker to come back.
@@ -100,7 +105,8 @@ class AttestedAgent:
     ) -> None:
         self.brokers = brokers
         self._attester = attester
-        self._statement = program
+        self._signer = ec.generate_private_key(ec.SECP384R1())
+        self._statement = replace(program, signer=signer_jwk(self._signer.public_key()))
         self._pins = pins
         self._clock = clock
         self._say = say
@@ -108,6 +114,7 @@ class AttestedAgent:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._tee: Tee | None = None
         self._current: Attestation | None = None
+        self._tokens: list[str] = []
         #: Held while attesting. A result that holds is read without it: a renewal that waits for brokers delays nobody.
         self._attesting = threading.Lock()
         self._closed = threading.Event()
@@ -130,10 +137,25 @@ class AttestedAgent:
             found = self._current
             if found is None or found is used or not self._holds(found):
                 found = self._current = self._attest()
+                self._tokens.append(found.token)
             return found
 
     def _holds(self, found: Attestation) -> bool:
         return self._clock() < found.result.valid_until
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Every result so far, oldest first."""
+        return tuple(self._tokens)
+
+    @property
+    def statement(self) -> rcar.ProgramStatement:
+        """What was attested: program, arguments and the key that this agent signs with."""
+        return self._statement
+
+    def sign_report(self, reported: Reported) -> SignedStatement:
+        """Sign what this agent reports of its program, and nothing else (hardening H14)."""
+        return sign_reported(reported, key=self._signer)
 
     def keep_current(self) -> None:
         """Renew in the background from now on, until :meth:`close`."""
@@ -186,6 +208,8 @@ class AttestedAgent:
             raise EarError("the EAR speaks of another key than this agent's")
         if result.program != self._statement.digest:
             raise EarError("the EAR speaks of another program than this agent's")
+        if result.signer != self._statement.signer:
+            raise EarError("the EAR names another key for signatures than this agent's")
         return Attestation(result=result, token=token, key=self._key, at=now)
 
     def _request(self, nonce: bytes) -> rcar.AttestRequest:

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from uuid import UUID
 
+import rfc8785
+
 from redoubt.agent.attest import Attestation, AttestedAgent
 from redoubt.agent.https import Answer
 from redoubt.errors import AttesterUnauthenticated, RegisterConflict
@@ -28,6 +30,8 @@ from redoubt.protocol.key_api import (
     UnwrapAnswer,
     parse_head,
 )
+from redoubt.trust.dsse import SignedStatement
+from redoubt.trust.receipt_values import Touched
 
 
 class BrokerKeySource:
@@ -38,6 +42,9 @@ class BrokerKeySource:
         #: Dataset → the ticket of its newest data key.
         self._tickets: OrderedDict[UUID, str] = OrderedDict()
         self._released: set[tuple[UUID, UUID]] = set()
+        #: In order, each once; bounded by what a receipt may have.
+        self._read: dict[Touched, None] = {}
+        self._written: dict[Touched, None] = {}
         self._lock = threading.Lock()
 
     @property
@@ -45,6 +52,18 @@ class BrokerKeySource:
         """Dataset and id of every data key that the broker gave."""
         with self._lock:
             return frozenset(self._released)
+
+    @property
+    def inputs(self) -> tuple[Touched, ...]:
+        """Each dataset that keys were given to read, with the head that was registered then."""
+        with self._lock:
+            return tuple(self._read)
+
+    @property
+    def outputs(self) -> tuple[Touched, ...]:
+        """Each commit that was registered."""
+        with self._lock:
+            return tuple(self._written)
 
     def new_data_key(self, key: str | None, context: WrapContext) -> tuple[DataKey, WrappedKey]:
         """Make a data key; see :class:`redoubt.keys.provider.KeySource`.
@@ -106,14 +125,22 @@ class BrokerKeySource:
             if self.registered_head(dataset_id) != head:
                 raise
         with self._lock:
+            self._written[Touched(dataset_id, head)] = None
             if self._tickets.get(dataset_id) == ticket:
                 del self._tickets[dataset_id]
 
     def _unwrap(self, request: UnwrapRequest) -> Sequence[DataKey]:
         answer, used = self._call("POST", f"{PATH}/unwrap", request.encode())
-        keys = UnwrapAnswer.parse(decrypt(answer.body, used.key), request).keys
-        self._note(keys)
-        return keys
+        found = UnwrapAnswer.parse(decrypt(answer.body, used.key), request)
+        self._note(found.keys)
+        head = None if found.head is None else CommitHead(found.head.number, found.head.digest)
+        with self._lock:
+            self._read[Touched(request.dataset_id, head)] = None
+        return found.keys
+
+    def receipt(self, report: SignedStatement, attested: Attestation) -> bytes:
+        """Return the receipt of this job, around what its agent reports; raises ReceiptError or BrokerError."""
+        return self._ask("POST", f"{PATH}/receipts", rfc8785.dumps(report.to_json()), attested).body
 
     def _note(self, keys: Sequence[DataKey]) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -25,7 +26,8 @@ from redoubt.agent.endpoint import KeyEndpoint
 from redoubt.agent.environment import CACHE, ENDPOINT, SCRATCH, SECRETS
 from redoubt.agent.measure import MeasuredProgram
 from redoubt.agent.process import run_program, user_ids
-from redoubt.errors import UsageError
+from redoubt.agent.report import Ran, request_receipt
+from redoubt.errors import RedoubtError, UsageError
 from redoubt.keys.private import create_private_file
 from redoubt.protocol.endpoint import RESOURCE_NAME
 from redoubt.trust.ear_verify import AttestationResult
@@ -57,6 +59,8 @@ class Outcome:
     status: int
     #: Dataset and id of every data key that the broker released for it.
     released: frozenset[tuple[UUID, UUID]]
+    #: Signed by the broker, or why there is none.
+    receipt: bytes | RedoubtError
 
 
 def execute(
@@ -67,6 +71,8 @@ def execute(
     attested: Callable[[AttestationResult], None] = lambda _: None,
 ) -> Outcome:
     """Attest *program*, run it to its end, and say how it ended; *attested* is told the result before it starts.
+
+    At its end, however it ended, the broker is asked for a receipt. That there is none is no error here.
 
     Raises:
         BrokerError, EarError, TokenError, AttestError: it was not attested, and not started.
@@ -88,13 +94,24 @@ def execute(
         folders[ENDPOINT] = endpoint.folder
         agent.keep_current()
         stack.callback(agent.close)
+        started = datetime.now(UTC)
         status = run_program(
             program.executable(),
             program.argv(folders),
             environment=program.environment(folders),
             user=execution.user,
         )
-    return Outcome(status=status, released=keys.released)
+        endpoint.close()  # what is read or written afterwards would not stand in the receipt
+        ran = Ran(engine=program.engine, started=started, ended=datetime.now(UTC), status=status)
+        receipt = _receipt(agent, keys, ran)
+    return Outcome(status=status, released=keys.released, receipt=receipt)
+
+
+def _receipt(agent: AttestedAgent, keys: BrokerKeySource, ran: Ran) -> bytes | RedoubtError:
+    try:
+        return request_receipt(agent, keys, ran)
+    except RedoubtError as error:
+        return error
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Final, Self
 from redoubt.agent.bundle import Bundle
 from redoubt.agent.command import BUNDLE, Command, read_command
 from redoubt.agent.conf import properties
+from redoubt.agent.engine import engine_versions
 from redoubt.agent.environment import dropped_names, program_environment, resolve
 from redoubt.agent.image import Installation, image_digest, java_installation
 from redoubt.agent.jvm_options import check_java_option
@@ -49,13 +50,20 @@ class MeasuredProgram:
     """A program that can be attested and then started, from its copy. Close it when the program has ended."""
 
     def __init__(
-        self, descriptor: ProgramDescriptor, arguments: tuple[str, ...], bundle: Bundle, dropped: tuple[str, ...]
+        self,
+        descriptor: ProgramDescriptor,
+        arguments: tuple[str, ...],
+        bundle: Bundle,
+        dropped: tuple[str, ...],
+        engine: Mapping[str, str],
     ) -> None:
         self.descriptor = descriptor
         self.arguments = arguments
         self.bundle = bundle
         #: Variables of the caller that the program does not get although they would have steered it.
         self.dropped = dropped
+        #: What runs it, by name and version, for the receipt.
+        self.engine = engine
 
     def executable(self) -> str:
         """The path that is executed."""
@@ -126,7 +134,9 @@ def measure(spec: ProgramSpec, *, caller: Mapping[str, str]) -> MeasuredProgram:
     except BaseException:
         bundle.close()
         raise
-    return MeasuredProgram(descriptor, command.arguments, bundle, dropped_names(caller))
+    sites = () if command.python is None else command.python.sites
+    engine = engine_versions(sites, descriptor.interpreter)
+    return MeasuredProgram(descriptor, command.arguments, bundle, dropped_names(caller), engine)
 
 
 def _copy(bundle: Bundle, command: Command, spec: ProgramSpec) -> list[str]:

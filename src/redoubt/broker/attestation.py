@@ -38,7 +38,9 @@ from redoubt.protocol.rcar import AttestRequest, AttestResponse, AuthRequest, Ch
 from redoubt.trust.appraisal import ProgramClaim, appraise
 from redoubt.trust.ear import issue_ear
 from redoubt.trust.policy import Binding
+from redoubt.trust.receipt_audit import HOLDER
 from redoubt.trust.refusal import Refusal
+from redoubt.trust.signer_key import thumbprint
 
 #: Valid when it was appraised, and ended within the same second.
 _ENDED: Final = FailedClaim(EvidenceStale.code, "evidence.valid_until", ("a later end",), None, ())
@@ -100,6 +102,7 @@ class Attestation:
                 if statement is None
                 else appraise(verified, claim, policy=policy, now=now)
             )
+            token_id = uuid4()
             token = issue_ear(
                 found,
                 key=core.store.signing_key,
@@ -107,8 +110,9 @@ class Attestation:
                 attester_key=dict(request.tee_pubkey.jwk),
                 nonce=session.nonce,
                 now=now,
-                token_id=uuid4(),
+                token_id=token_id,
                 lifetime=timedelta(seconds=MAX_EAR_SECONDS),
+                signer=None if statement is None else statement.signer,
             )
         except AppraisalError as error:
             failed = error if error.failures else type(error)(error.what, failures=(_ENDED,))
@@ -122,6 +126,9 @@ class Attestation:
                 "program": found.program_digest,
                 "binding": found.binding.value,
                 "manifest": policy.digest,
+                "ear": str(token_id),
+                "token": sha256_text(token),
+                HOLDER: thumbprint(request.tee_pubkey.jwk),
             },
         )
         core.store.sessions.settle(session_id, token)

@@ -28,7 +28,7 @@ from redoubt.broker.release import (
     release_new,
     release_resource,
 )
-from redoubt.errors import AttesterUnauthenticated, GrantRefused, ResourceMissing
+from redoubt.errors import AttesterUnauthenticated, GrantRefused, JobClosed, ResourceMissing
 from redoubt.evidence.claims import JSON
 from redoubt.keys.types import DataKey
 from redoubt.limits import DATA_KEY_BYTES
@@ -37,7 +37,9 @@ from redoubt.protocol.jwe import Recipient, encrypt
 from redoubt.protocol.key_api import AdvanceRequest, DataKeyAnswer, RegisteredHead, UnwrapAnswer
 from redoubt.trust.ear_verify import AttestationResult
 from redoubt.trust.policy import Action
+from redoubt.trust.receipt_audit import HOLDER
 from redoubt.trust.refusal import Refusal
+from redoubt.trust.signer_key import thumbprint
 from redoubt.trust.signing import SignedManifest
 
 #: repository/type/tag, as Trustee takes them.
@@ -50,6 +52,16 @@ class Attested:
 
     result: AttestationResult
     policy: SignedManifest
+
+    @property
+    def job(self) -> str:
+        """The job that the attested key is: the same for every result of one agent."""
+        return thumbprint(self.result.key)
+
+    @property
+    def facts(self) -> dict[str, JSON]:
+        """What every row of the audit log says of who asked."""
+        return {"evidence": self.result.evidence, "ear": self.result.token_id, HOLDER: self.job}
 
     @property
     def recipient(self) -> Recipient:
@@ -87,7 +99,7 @@ class Keys:
             KeyError_: a record was changed, or its primary key cannot be used.
         """
         release = self._release(Event.UNWRAP, attested, request.dataset_id, UNWRAPS, asked=Action.READ)
-        facts = self._facts(release, request.dataset_id) | {
+        facts = self._facts(attested, release, request.dataset_id) | {
             "data_keys": [str(it.context.data_key_id) for it in request.records],
             "purpose": request.purpose.value,
         }
@@ -98,6 +110,7 @@ class Keys:
             if release.created:
                 check_made(self.core.store.created, keys)
             head = self.core.store.register.head(request.dataset_id)
+            facts["head"] = None if head is None else head.to_json()
         return encrypt(UnwrapAnswer(keys=keys, head=head).encode(), attested.recipient)
 
     def data_key(self, attested: Attested, request: DataKeyRequest) -> bytes:
@@ -110,7 +123,7 @@ class Keys:
         """
         dataset_id = request.context.dataset_id
         release = self._release_for_writing(attested, request)
-        facts = self._facts(release, dataset_id) | {
+        facts = self._facts(attested, release, dataset_id) | {
             "data_keys": [str(request.context.data_key_id)],
             "purpose": request.context.purpose.value,
         }
@@ -145,7 +158,9 @@ class Keys:
         # Who may only create publishes what it made: the ticket says that it was given a data key of this dataset.
         writes = WRITES if named(attested.policy, dataset_id) is not None else WRITES | CREATES
         release = self._release(Event.REGISTER, attested, dataset_id, writes, asked=Action.WRITE)
-        facts = self._facts(release, dataset_id) | {"head": request.head.to_json()}
+        if self.core.store.receipts.is_closed(attested.job):  # its row comes after the deed
+            raise JobClosed("the job has asked for its receipt, and commits nothing more")
+        facts = self._facts(attested, release, dataset_id) | {"head": request.head.to_json()}
         with self.core.audited(Event.REGISTER, facts):
             self.core.tickets.check(
                 request.ticket, dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock()
@@ -159,7 +174,7 @@ class Keys:
             GrantRefused: no grant reaches the dataset that the repository is named after.
             ResourceMissing: there is none.
         """
-        facts: dict[str, JSON] = {"evidence": attested.result.evidence, "resource": path}
+        facts = attested.facts | {"resource": path}
         with self.core.audited(Event.RESOURCE, facts):
             check_resource_path(path)
             repository = path.partition("/")[0]
@@ -205,11 +220,11 @@ class Keys:
         return GrantRefused(error.what, refusal=record.id)
 
     @staticmethod
-    def _facts(release: Release, dataset_id: UUID) -> dict[str, JSON]:
-        return {
-            "evidence": release.result.evidence,
+    def _facts(attested: Attested, release: Release, dataset_id: UUID) -> dict[str, JSON]:
+        return attested.facts | {
             "program": release.program,
             "dataset": str(dataset_id),
+            "parent": str(release.dataset.id) if release.created else None,
             "manifest": release.result.manifest,
         }
 

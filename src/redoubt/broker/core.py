@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
 
 from redoubt.broker.in_force import PolicyHistory
 from redoubt.broker.ports import BrokerStore
@@ -21,6 +20,7 @@ from redoubt.evidence.claims import JSON
 from redoubt.evidence.key_set import IssuerKey, KeySet
 from redoubt.evidence.tokens import Issuer
 from redoubt.trust.ear import ALGORITHM, issuer_name, key_id
+from redoubt.trust.receipt_audit import GRANTED, REFUSED
 from redoubt.trust.refusal import Refusal
 
 
@@ -39,15 +39,13 @@ class Event(StrEnum):
     REGISTER = "register"
     RESOURCE = "resource"
     RESOURCE_SET = "resource-set"
+    RECEIPT = "receipt"
+    RECEIPT_READ = "receipt-read"
     KEYS = "keys"
     MANIFEST = "manifest"
     AUDIT_READ = "audit-read"
     REFUSAL_READ = "refusal-read"
     UNAUTHENTICATED = "unauthenticated"
-
-
-GRANTED: Final = "granted"
-REFUSED: Final = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,13 @@ from sqlalchemy import Connection, inspect, text
 
 from redoubt.broker.database import Database
 from redoubt.broker.location import PostgresLocation, SqliteLocation, StoreLocation
-from redoubt.broker.schema import METADATA, STORE
+from redoubt.broker.schema import AUDIT_JOBS, CREATED, CREATED_KEYS, METADATA, RECEIPTS, STORE
 from redoubt.errors import StorageError, StoreExists
 from redoubt.keys.private import create_private_file, sync_directory
 
 #: An arbitrary number that only makers of stores lock.
 _MAKING: Final = 0x7265646F756274
+_ADDED: Final = (CREATED, CREATED_KEYS, AUDIT_JOBS, RECEIPTS)
 
 
 def make_store(location: StoreLocation, fill: Callable[[Connection], None]) -> None:
@@ -44,6 +45,26 @@ def make_store(location: StoreLocation, fill: Callable[[Connection], None]) -> N
         _make_file(location.path, work)
     else:
         _make(location, work)
+
+
+def complete_store(database: Database) -> None:
+    """Add the tables that format 1 got later (created datasets, receipts) to a store that was made before.
+
+    Raises:
+        StorageError: the database refuses.
+    """
+
+    def lacks(connection: Connection) -> bool:
+        known = inspect(connection)
+        return not all(known.has_table(it.name) for it in _ADDED)
+
+    def add(connection: Connection) -> None:
+        if isinstance(database.location, PostgresLocation):
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MAKING})
+        METADATA.create_all(connection, tables=_ADDED)
+
+    if database.reading(lacks):
+        database.writing(add, repeatable=True)
 
 
 def _make(location: StoreLocation, work: Callable[[Connection], None]) -> None:

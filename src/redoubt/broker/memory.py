@@ -37,17 +37,24 @@ class BrokerMemory:
 
     def recall(self, url: str) -> Remembered | None:
         """Return what is known of the broker at *url*; raises WorkspaceError for a file that is not ours."""
-        path = self._path(url)
-        what = "what is remembered of the broker"
         try:
-            text = read_private_file(path, limit_bytes=2 * MAX_TOKEN_BYTES, what=what)
+            return self._read(self._path(url))
         except NotFound:
             return None
+
+    @staticmethod
+    def _read(path: Path) -> Remembered:
+        what = "what is remembered of the broker"
+        text = read_private_file(path, limit_bytes=2 * MAX_TOKEN_BYTES, what=what)
         found = parse_object(text, what=what, limit=2 * MAX_TOKEN_BYTES, refusal=WorkspaceError)
         broker, head = found.get("broker"), found.get("head")
         if set(found) != {"url", "broker", "head"} or not isinstance(broker, str) or not isinstance(head, str):
             raise WorkspaceError(f"{path} is not what `redoubt broker verify` writes")
         return Remembered(broker=broker, head=head)
+
+    def ids(self) -> frozenset[str]:
+        """Return the ids of all brokers that were seen; raises WorkspaceError for a file that is not ours."""
+        return frozenset(self._read(it).broker for it in sorted(self._folder.glob("*.json")))
 
     def remember(self, url: str, seen: Remembered) -> None:
         """Keep *seen* in the place of what was known; raises StorageError."""

@@ -128,6 +128,11 @@ SCHEMAS: Final[Mapping[str, JSON]] = {
     "RecordsRequest": _object(("recipient",), records=_list(_BASE64), recipient=_ref("Recipient")),
     "Refusal": {"type": "object", "description": "docs/manifest.md, Refusals."},
     "RegisteredHead": _object(number=_NUMBER, digest=_DIGEST),
+    "Statement": _object(
+        payload=_BASE64,
+        payloadType={"const": "application/vnd.in-toto+json"},
+        signatures=_list(_object(keyid=_TEXT, sig=_BASE64)),
+    ),
     "Status": _object(status=_TEXT),
     "Text": _TEXT,
     "UnwrapRequest": _object(dataset=_UUID, purpose=_PURPOSE, records=_list(_BASE64)),

@@ -80,10 +80,13 @@ class AuditLog(Protocol):
     """A hash chain of decisions."""
 
     def append(self, event: Mapping[str, JSON], *, at: datetime) -> AuditEntry:
-        """Add a row to the chain."""
+        """Add a row to the chain; raises JobClosed if it would give something to a job that was closed."""
 
     def entries(self, *, start: int = 1, limit: int = 1000) -> Sequence[AuditEntry]:
         """Return rows from number *start* on, at most *limit*."""
+
+    def of_job(self, job: str, *, start: int = 1) -> Sequence[AuditEntry]:
+        """Return a page of the rows whose event names *job* as its holder, from number *start* on."""
 
     def head(self) -> AuditEntry | None:
         """Return the newest row."""
@@ -126,6 +129,30 @@ class RefusalStore(Protocol):
         """Return one; raises RefusalMissing."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedJob:
+    """A job that asked for its receipt: the digest of what it reported, and the receipt once it is signed."""
+
+    reported: str
+    receipt: bytes | None
+
+
+class ReceiptStore(Protocol):
+    """Receipts by job, never replaced."""
+
+    def close(self, job: str, *, reported: str, at: datetime) -> ClosedJob:
+        """Close a job, or return how it was closed before."""
+
+    def fill(self, job: str, receipt: bytes) -> bytes:
+        """Keep the receipt of a closed job, unless it has one; return the one that is kept. Raises ReceiptMissing."""
+
+    def get(self, job: str) -> bytes:
+        """Return the receipt of a job; raises ReceiptMissing."""
+
+    def is_closed(self, job: str) -> bool:
+        """Return whether a job asked for its receipt."""
+
+
 class BrokerStore(Protocol):
     """Everything that a broker keeps."""
 
@@ -156,6 +183,10 @@ class BrokerStore(Protocol):
     @property
     def refusals(self) -> RefusalStore:
         """Records of refusals."""
+
+    @property
+    def receipts(self) -> ReceiptStore:
+        """Receipts of jobs."""
 
     @property
     def provider(self) -> Provider:

@@ -151,6 +151,23 @@ AUDIT: Final = Table(
     Column("previous", Text, nullable=False),
     Column("digest", Text, nullable=False),
 )
+#: Which rows of the audit log are about one job. Its receipt is made of them; each row says so itself, too.
+AUDIT_JOBS: Final = Table(
+    "audit_jobs",
+    METADATA,
+    Column("job", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+)
+RECEIPTS: Final = Table(
+    "receipts",
+    METADATA,
+    Column("job", Text, primary_key=True),
+    #: SHA-256 of what was reported.
+    Column("reported", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    #: None from the moment when the job was closed until the receipt is signed.
+    Column("receipt", LargeBinary),
+)
 #: The newest row's number and digest, once more: what the next writer locks.
 AUDIT_HEAD: Final = Table(
     "audit_head",

@@ -19,6 +19,7 @@ from redoubt.broker.core import Core, Event
 from redoubt.broker.metrics import Metrics
 from redoubt.broker.owner_keys import OwnerKeys
 from redoubt.broker.owners import Owner, Owners, check_resource
+from redoubt.broker.receipts import Receipts
 from redoubt.broker.routes import Call, Reply
 from redoubt.broker.verifiers import Verifier
 from redoubt.errors import (
@@ -27,6 +28,7 @@ from redoubt.errors import (
     BrokerMessage,
     NotFound,
     OwnerUnauthenticated,
+    ReceiptMissing,
     RefusalMissing,
     SessionUnknown,
     TeeMissing,
@@ -43,6 +45,7 @@ from redoubt.protocol.messages import write_object
 from redoubt.protocol.owner_token import OwnerRequest
 from redoubt.trust.audit_chain import START, ChainEnd, export_line
 from redoubt.trust.audit_head import sign_head
+from redoubt.trust.program import is_digest
 from redoubt.trust.signing import Envelope
 
 AUDIT_TYPE: Final = "application/jsonl"
@@ -111,6 +114,10 @@ class Service:
         self._keys.advance(self._attested(call), _uuid(call, "dataset"), AdvanceRequest.parse(call.body))
         return Reply(status=204)
 
+    def issue_receipt(self, call: Call) -> Reply:
+        """Give the receipt of the job that asks."""
+        return Reply(body=Receipts(core=self.core).issue(self._attested(call), call.body))
+
     # --- owners -------------------------------------------------------------------------------------------------------
     def list_keys(self, call: Call) -> Reply:
         """List primary keys."""
@@ -160,6 +167,14 @@ class Service:
         with self.core.audited(Event.REFUSAL_READ, {**owner.facts, "refusal": str(refusal_id)}):
             record = self.core.store.refusals.get(refusal_id)
         return Reply(body=record)
+
+    def receipt(self, call: Call) -> Reply:
+        """Give the receipt of a job to an owner."""
+        owner, job = self._owner(call), call.parameters["job"]
+        with self.core.audited(Event.RECEIPT_READ, {**owner.facts, "job": job}):
+            if not is_digest(job):
+                raise ReceiptMissing("a job is named by the digest of its attested key: sha256:…")
+            return Reply(body=Receipts(core=self.core).read(job))
 
     # --- everybody ----------------------------------------------------------------------------------------------------
     def broker(self, call: Call) -> Reply:

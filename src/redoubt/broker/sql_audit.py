@@ -2,6 +2,9 @@
 
 The next writer locks the one row of ``audit_head`` and checks that it is the newest row's: a log that was cut behind
 the store's back is refused at the next decision, not at the next export.
+
+A row that gives something to a job is decided in the same transaction: once the job is closed
+(:class:`redoubt.broker.sql_receipts.SqlReceipts`) it becomes a refusal. So a receipt has all that its job was given.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ from sqlalchemy import Connection, insert, select, update
 from redoubt.broker.combine import Combiner
 from redoubt.broker.database import Database, fetch, fetch_one
 from redoubt.broker.header import READER
-from redoubt.broker.schema import AUDIT, AUDIT_HEAD, from_microseconds, to_microseconds
-from redoubt.errors import AuditBroken, AuditTruncated, StoreDamaged
+from redoubt.broker.schema import AUDIT, AUDIT_HEAD, AUDIT_JOBS, RECEIPTS, from_microseconds, to_microseconds
+from redoubt.errors import AuditBroken, AuditTruncated, JobClosed, StoreDamaged
 from redoubt.evidence.claims import JSON
 from redoubt.evidence.strict_json import parse_object
 from redoubt.limits import MAX_AUDIT_BATCH, MAX_AUDIT_EVENT_BYTES, MAX_AUDIT_PAGE
 from redoubt.trust.audit_chain import START, AuditEntry, ChainEnd, event_text, next_entry
+from redoubt.trust.receipt_audit import HOLDER, giving_job, refused_as
 
 _COLUMNS: Final = (AUDIT.c.number, AUDIT.c.at, AUDIT.c.event, AUDIT.c.previous, AUDIT.c.digest)
 
@@ -36,20 +40,30 @@ class SqlAudit:
         """Add a row to the chain; rows of several threads share a transaction.
 
         Raises:
+            JobClosed: it would give something to a job that asked for its receipt; the row says that it was refused.
             UsageError: the event is too large, or holds what RFC 8785 cannot spell.
             AuditTruncated: the newest row is not the one that was written last.
         """
         next_entry(START, event, at=at)  # whoever brings an impossible event fails alone
-        return self._appends.call((event, at))
+        entry = self._appends.call((event, at))
+        if entry.event.get("code") == JobClosed.code:
+            raise JobClosed("the job has asked for its receipt, and is given nothing more")
+        return entry
 
     def _append(self, batch: Sequence[tuple[Mapping[str, JSON], datetime]]) -> Sequence[AuditEntry]:
         def work(connection: Connection) -> Sequence[AuditEntry]:
-            end = _locked_end(connection)
+            end = lock_log(connection)
+            given = {giving_job(event) for event, _ in batch}
+            closed = _closed(connection, given - {None})
             entries = []
             for event, at in batch:
-                entries.append(next_entry(end, event, at=at))
+                judged = refused_as(event, JobClosed.code) if giving_job(event) in closed else event
+                entries.append(next_entry(end, judged, at=at))
                 end = ChainEnd.of(entries[-1])
             connection.execute(insert(AUDIT), [_row(entry) for entry in entries])
+            jobs = [{"job": job, "number": it.number} for it in entries if isinstance(job := it.event.get(HOLDER), str)]
+            if jobs:
+                connection.execute(insert(AUDIT_JOBS), jobs)
             connection.execute(update(AUDIT_HEAD).values(number=end.number, digest=end.digest))
             return entries
 
@@ -67,6 +81,18 @@ class SqlAudit:
         rows = self._database.reading(lambda connection: fetch(connection, statement))
         return tuple(map(_entry, rows))
 
+    def of_job(self, job: str, *, start: int = 1) -> Sequence[AuditEntry]:
+        """Return a page of the rows about *job*, from number *start* on."""
+        statement = (
+            select(*_COLUMNS)
+            .join(AUDIT_JOBS, AUDIT_JOBS.c.number == AUDIT.c.number)
+            .where(AUDIT_JOBS.c.job == job, AUDIT_JOBS.c.number >= start)
+            .order_by(AUDIT.c.number)
+            .limit(MAX_AUDIT_PAGE)
+        )
+        rows = self._database.reading(lambda connection: fetch(connection, statement))
+        return tuple(map(_entry, rows))
+
     def head(self) -> AuditEntry | None:
         """Return the newest row."""
         row = self._database.reading(_newest)
@@ -78,7 +104,8 @@ def start_log(connection: Connection) -> None:
     connection.execute(insert(AUDIT_HEAD).values(one=1, number=START.number, digest=START.digest))
 
 
-def _locked_end(connection: Connection) -> ChainEnd:
+def lock_log(connection: Connection) -> ChainEnd:
+    """Return the log's end, and let no other transaction add to it before this one ends; raises AuditTruncated."""
     found = fetch_one(connection, select(AUDIT_HEAD.c.number, AUDIT_HEAD.c.digest).with_for_update())
     if found is None:
         raise StoreDamaged("the store has no head of its audit log")
@@ -87,6 +114,13 @@ def _locked_end(connection: Connection) -> ChainEnd:
     if (START if newest is None else ChainEnd(number=newest[0], digest=newest[4])) != end:
         raise AuditTruncated(f"the newest row of the audit log is not row {end.number}, which was written last")
     return end
+
+
+def _closed(connection: Connection, jobs: set[str | None]) -> frozenset[str | None]:
+    if not jobs:
+        return frozenset()
+    found = fetch(connection, select(RECEIPTS.c.job).where(RECEIPTS.c.job.in_(jobs)))
+    return frozenset(READER.exactly(str, it[0]) for it in found)
 
 
 def _newest(connection: Connection) -> Sequence[Any] | None:

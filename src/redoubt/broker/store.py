@@ -22,7 +22,7 @@ from sqlalchemy import Connection, insert, select
 from redoubt.broker.database import Database, fetch_one
 from redoubt.broker.header import READER, StoreHeader, read_header, replace_header, write_header
 from redoubt.broker.location import StoreLocation
-from redoubt.broker.making import make_store
+from redoubt.broker.making import complete_store, make_store
 from redoubt.broker.root import RootSource
 from redoubt.broker.schema import SECRETS, STORE
 from redoubt.broker.sealing import RowSealer, StoreIdentity
@@ -30,6 +30,7 @@ from redoubt.broker.sql_audit import SqlAudit, start_log
 from redoubt.broker.sql_created import SqlCreated
 from redoubt.broker.sql_keys import StoredProvider
 from redoubt.broker.sql_manifests import SqlManifests
+from redoubt.broker.sql_receipts import SqlReceipts
 from redoubt.broker.sql_refusals import SqlRefusals
 from redoubt.broker.sql_register import SqlRegister
 from redoubt.broker.sql_resources import SqlResources
@@ -56,6 +57,7 @@ class SqlStore:
         self.register = SqlRegister(database)
         self.created = SqlCreated(database)
         self.refusals = SqlRefusals(database)
+        self.receipts = SqlReceipts(database)
         self.provider = StoredProvider(database, header, root)
         self.signing_key = database.reading(lambda connection: _signing_key(connection, sealer))
 
@@ -94,7 +96,9 @@ class SqlStore:
         database = Database(location)
         try:
             header = database.reading(read_header)
-            return cls(database, header, header.unlock(source))
+            root = header.unlock(source)
+            complete_store(database)
+            return cls(database, header, root)
         except BaseException:
             database.close()
             raise

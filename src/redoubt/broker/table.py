@@ -9,7 +9,14 @@ from typing import Final
 from redoubt.broker.routes import Access, Route
 from redoubt.broker.service import AUDIT_TYPE, Service
 from redoubt.evidence.claims import JSON
-from redoubt.limits import MAX_AUDIT_PAGE, MAX_ENVELOPE_BYTES, MAX_KEY_API_BYTES, MAX_RCAR_BYTES, MAX_RESOURCE_BYTES
+from redoubt.limits import (
+    MAX_AUDIT_PAGE,
+    MAX_ENVELOPE_BYTES,
+    MAX_KEY_API_BYTES,
+    MAX_RCAR_BYTES,
+    MAX_REPORTED_BYTES,
+    MAX_RESOURCE_BYTES,
+)
 from redoubt.protocol import broker_evidence, key_api, owner_api, rcar
 
 _RESOURCE: Final = f"{rcar.PATH}/resource/{{repository}}/{{type}}/{{tag}}"
@@ -132,6 +139,17 @@ def _attested(service: Service) -> tuple[Route, ...]:
             request="AdvanceRequest",
             status=204,
         ),
+        Route(
+            method="POST",
+            path=f"{key_api.PATH}/receipts",
+            name="receipt-issue",
+            handle=service.issue_receipt,
+            summary="The signed receipt of the job that asks, around what its agent reports.",
+            access=Access.ATTESTER,
+            limit=MAX_REPORTED_BYTES,
+            request="Statement",
+            answer="Statement",
+        ),
     )
 
 
@@ -211,6 +229,15 @@ def _owners(service: Service) -> tuple[Route, ...]:
             summary="The record of a refusal, for `redoubt explain`.",
             access=Access.OWNER,
             answer="Refusal",
+        ),
+        Route(
+            method="GET",
+            path=f"{key_api.PATH}/receipts/{{job}}",
+            name="receipt",
+            handle=service.receipt,
+            summary="The receipt of a job, if it asked for one.",
+            access=Access.OWNER,
+            answer="Statement",
         ),
     )
 

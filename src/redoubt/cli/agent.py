@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from redoubt.cli.agent_receipt import ReceiptOption, RequireReceiptOption
 from redoubt.cli.attest import Choice
 from redoubt.cli.files import read_file, write_file
 from redoubt.cli.session import Session, command, group
@@ -113,6 +114,8 @@ def exec_(
         ),
     ] = None,
     user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="Run the program as this user.")] = None,
+    receipt: ReceiptOption = None,
+    require_receipt: RequireReceiptOption = False,
     py_files: PyFilesOption = None,
     jars: JarsOption = None,
     files: FilesOption = None,
@@ -127,12 +130,15 @@ def exec_(
 
     Without --broker an embedded development broker in the workspace appraises simulated evidence: that proves nothing
     about hardware, but is otherwise the same.
+
+    When the program has ended, the broker signs a receipt: `redoubt receipt verify FILE` says who computed what.
     """
     from redoubt.agent.attest import Pins
     from redoubt.agent.exec import Execution, execute
     from redoubt.agent.https import Brokers
     from redoubt.agent.process import protect_agent
     from redoubt.cli.agent_local import agent_for, describe, development_agent
+    from redoubt.cli.agent_receipt import keep_receipt
     from redoubt.cli.attest import choose
 
     if broker and ca is None:
@@ -154,6 +160,7 @@ def exec_(
             running = development_agent(session.workspace, cmd, program, say=say)
         with running as agent:
             outcome = execute(program, agent, execution=execution, attested=lambda it: say(describe(it)))
+    keep_receipt(session, outcome, file=receipt, required=require_receipt)
     raise typer.Exit(outcome.status)
 
 

@@ -164,7 +164,7 @@ def demo(
         session.output.say(f"made a workspace with the key {workspace.config.default_key}")
         with _spark(session, workspace, master) as spark:
             demonstration.prepare(spark, workspace, folder, scale=scale, say=session.output.say)
-        lines = _run_attested(session, workspace, folder, scale=scale, master=master)
+        lines, receipt = _run_attested(session, workspace, folder, scale=scale, master=master)
     parquet = [line for line in lines if line.source == "parquet"]
     rows: list[tuple[object, ...]] = [
         (
@@ -195,6 +195,11 @@ def demo(
     ]
     session.output.table({"lines": data_lines, "verified": len(parquet)}, columns=columns, rows=rows)
     session.output.say(f"{len(parquet)} of 22 verified")
+    if receipt is not None:
+        verify = f"redoubt --workspace {keep} receipt verify {receipt} --simulated"
+        session.output.say(
+            f"signed receipt: {verify}" if keep is not None else "--keep DIR leaves the receipt there, too"
+        )
 
 
 def _numbers(text: str) -> list[int]:
@@ -221,11 +226,17 @@ def _format(chosen: TextFormat) -> Literal["tbl", "csv", "parquet"]:
     return chosen.value
 
 
-def _run_attested(session: Session, workspace: Workspace, folder: Path, *, scale: float, master: str) -> list[Line]:
-    """Run the queries as a program of its own, which the workspace's development broker attests and gives the keys."""
+def _run_attested(
+    session: Session, workspace: Workspace, folder: Path, *, scale: float, master: str
+) -> tuple[list[Line], Path | None]:
+    """Run the queries as a program of its own, which the workspace's development broker attests and gives the keys.
+
+    Returns what it measured, and its receipt.
+    """
     from redoubt.agent.exec import Execution, execute
     from redoubt.agent.measure import ProgramSpec, measure
     from redoubt.cli.agent_local import describe, development_agent
+    from redoubt.cli.agent_receipt import keep_receipt
     from redoubt.cli.tpch_job import LINES
     from redoubt.workloads.tpch.demo import Line
 
@@ -236,11 +247,12 @@ def _run_attested(session: Session, workspace: Workspace, folder: Path, *, scale
         say(f"measured the program in {time.perf_counter() - started:.1f} s: {program.descriptor.digest}")
         with development_agent(workspace, words, program, say=say) as agent:
             outcome = execute(program, agent, execution=Execution(), attested=lambda it: say(describe(it)))
+    receipt = keep_receipt(session, outcome, file=folder / "receipt.json", required=False)
     datasets = {dataset for dataset, _ in outcome.released}
     say(f"the broker released {counted(len(outcome.released), 'data key')} of {counted(len(datasets), 'dataset')}")
     if outcome.status != 0:
         raise WorkloadError(f"the attested program ended with status {outcome.status}")
-    return [Line(**it) for it in json.loads((folder / LINES).read_text(encoding="utf-8"))]
+    return [Line(**it) for it in json.loads((folder / LINES).read_text(encoding="utf-8"))], receipt
 
 
 @contextmanager

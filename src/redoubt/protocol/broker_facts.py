@@ -122,11 +122,16 @@ class BrokerFacts:
     @staticmethod
     def key_set(key: ec.EllipticCurvePublicKey) -> dict[str, JSON]:
         """Return *key* as a JWK set."""
+        return {"keys": [BrokerFacts.jwk(key)]}
+
+    @staticmethod
+    def jwk(key: ec.EllipticCurvePublicKey) -> dict[str, JSON]:
+        """Return *key* as a JWK."""
         from joserfc.jwk import ECKey
 
         jwk = ECKey.import_key(key).as_dict(private=False)
         members: dict[str, JSON] = {it: str(jwk[it]) for it in ("kty", "crv", "x", "y")}
-        return {"keys": [{**members, "kid": key_id(key), "alg": ALGORITHM, "use": "sig"}]}
+        return {**members, "kid": key_id(key), "alg": ALGORITHM, "use": "sig"}
 
 
 def _public_key(key_set: object) -> ec.EllipticCurvePublicKey:

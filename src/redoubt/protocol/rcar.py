@@ -25,7 +25,7 @@ from typing import Final
 
 import rfc8785
 
-from redoubt.errors import BrokerMessage, ProtocolVersion
+from redoubt.errors import BrokerMessage, ProtocolVersion, ReceiptSigner
 from redoubt.evidence.claims import JSON, Tee
 from redoubt.evidence.strict_json import parse_object
 from redoubt.limits import (
@@ -47,6 +47,7 @@ from redoubt.protocol.messages import (
     write_object,
 )
 from redoubt.trust.program import is_digest
+from redoubt.trust.signer_key import parse_signer, signer_jwk
 
 VERSION: Final = "0.4.0"
 SESSION_COOKIE: Final = "kbs-session-id"
@@ -122,6 +123,8 @@ class ProgramStatement:
 
     digest: str
     arguments: tuple[str, ...]
+    #: The public key (JWK) that the agent signs with; clients that sign nothing state none.
+    signer: Mapping[str, str] | None = None
 
     def encode(self) -> str:
         """Return the text that stands in ``additional_evidence``: one spelling, RFC 8785.
@@ -135,6 +138,8 @@ class ProgramStatement:
             "program": self.digest,
             "arguments": list(self.arguments),
         }
+        if self.signer is not None:
+            body["signer"] = dict(self.signer)
         return rfc8785.dumps({"redoubt": body}).decode()
 
     @classmethod
@@ -152,10 +157,12 @@ class ProgramStatement:
         if set(found) != {"redoubt"}:
             raise BrokerMessage(f"{what} speaks of further devices, whose evidence is not verified here")
         body = object_member(found, "redoubt", what=what)
-        check_members(body, what=what, members=frozenset({"format", "program", "arguments"}))
+        members, optional = frozenset({"format", "program", "arguments"}), frozenset({"signer"})
+        check_members(body, what=what, members=members, optional=optional)
         if type(body["format"]) is not int or body["format"] != STATEMENT_FORMAT:
             raise BrokerMessage(f"{what} is of an unknown format")
-        statement = cls(*_check_statement(body["program"], body["arguments"]))
+        signer = _signer(body["signer"]) if "signer" in body else None
+        statement = cls(*_check_statement(body["program"], body["arguments"]), signer)
         if statement.encode() != text:
             raise BrokerMessage(f"{what} is not in its one canonical form")
         return statement
@@ -172,6 +179,13 @@ def _check_statement(digest: JSON, arguments: JSON) -> tuple[str, tuple[str, ...
             raise BrokerMessage("an argument in the program statement is no text, or too long")
         texts.append(it)
     return digest, tuple(texts)
+
+
+def _signer(value: JSON) -> Mapping[str, str]:
+    try:
+        return signer_jwk(parse_signer(value))
+    except ReceiptSigner as error:
+        raise BrokerMessage(error.what) from None
 
 
 @dataclass(frozen=True, slots=True)

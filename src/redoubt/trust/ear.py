@@ -98,10 +98,12 @@ def issue_ear(
     now: datetime,
     token_id: UUID,
     lifetime: timedelta,
+    signer: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return the EAR of *appraisal*, signed with the broker's *key* (P-384), for the holder of *attester_key* (a JWK).
 
-    It ends with the evidence, if that is sooner than *lifetime*.
+    It ends with the evidence, if that is sooner than *lifetime*. *signer* is the key that the same evidence binds for
+    signatures of the attester.
 
     Raises:
         UsageError: the key is not P-384, or nonce or lifetime are out of range.
@@ -127,7 +129,7 @@ def issue_ear(
         "jti": str(token_id),
         "cnf": {"jwk": jwk},
         "ear.verifier-id": {"build": f"redoubt {__version__}", "developer": DEVELOPER},
-        "submods": {SUBMODULE: _submodule(appraisal, jwk, nonce)},
+        "submods": {SUBMODULE: _submodule(appraisal, jwk, nonce, signer)},
     }
     if nonce is not None:
         claims["eat_nonce"] = _base64url(nonce)
@@ -136,7 +138,9 @@ def issue_ear(
     return sign_compact(payload, key=key, kind=SIMULATED_TYPE if simulated else TYPE)
 
 
-def _submodule(appraisal: Appraisal, jwk: Mapping[str, JSON], nonce: bytes | None) -> JSON:
+def _submodule(
+    appraisal: Appraisal, jwk: Mapping[str, JSON], nonce: bytes | None, signer: Mapping[str, str] | None
+) -> JSON:
     vector = trustworthiness(appraisal)
     verified = appraisal.verified
     runtime: dict[str, JSON] = {"tee-pubkey": dict(jwk)}
@@ -155,6 +159,7 @@ def _submodule(appraisal: Appraisal, jwk: Mapping[str, JSON], nonce: bytes | Non
             "tees": list(appraisal.tees),
             "tcb_status": verified.tcb_status,
             "advisories": list(verified.advisories),
+            **({} if signer is None else {"signer": dict(signer)}),
         },
     }
     return {

@@ -60,6 +60,8 @@ class AttestationResult:
     #: The public key (JWK) whose holder was attested.
     key: Mapping[str, JSON]
     valid_until: datetime
+    #: The public key (JWK) that the attester signs with, if it attested one.
+    signer: Mapping[str, JSON] | None = None
 
 
 def verify_ear(
@@ -137,6 +139,7 @@ def _read(token: VerifiedToken, issuer: str) -> AttestationResult:
         evidence=evidence,
         key=_object(_object(token.claims, "cnf"), "jwk"),
         valid_until=token.valid_until,
+        signer=_object(facts, "signer") if "signer" in facts else None,
     )
 
 

@@ -24,6 +24,7 @@ def to_tree(manifest: Manifest) -> dict[str, JSON]:
             "least_binding": manifest.least_binding.value,
             "owners": _keys(manifest.owners),
             "recipients": _keys(manifest.recipients),
+            "brokers": {name: {"id": it} for name, it in manifest.brokers.items()},
             "datasets": {name: _dataset(it) for name, it in manifest.datasets.items()},
             "programs": {name: _program(it) for name, it in manifest.programs.items()},
             "tees": {name: _tee(it) for name, it in manifest.tees.items()},

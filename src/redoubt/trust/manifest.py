@@ -54,6 +54,7 @@ from redoubt.trust.references import check_references
 
 MANIFEST_FORMAT: Final = 1
 _DIGEST = matching(re.compile(r"sha256:[0-9a-f]{64}"), "a digest: sha256: and 64 of 0-9, a-f")
+_BROKER = matching(re.compile(r"[0-9a-f]{64}"), "a broker's id: 64 of 0-9, a-f, as `redoubt broker verify` shows it")
 _NAME = matching(LABEL, "a name: 1 to 63 of a-z, 0-9, '-' and '_'")
 
 
@@ -139,6 +140,7 @@ def _read(tree: object, problems: Problems) -> Manifest:
         least_binding=least,
         owners=_keys(top, "owners"),
         recipients=_keys(top, "recipients", optional=True),
+        brokers=_brokers(top),
         datasets={name: _dataset(fields) for name, fields in top.tables("datasets")},
         programs={name: _program(fields, least) for name, fields in top.tables("programs")},
         tees={name: found for name, fields in top.tables("tees") if (found := read_tee(fields)) is not None},
@@ -156,6 +158,14 @@ def _keys(top: Fields, name: str, *, optional: bool = False) -> dict[str, bytes]
     found = {}
     for owner, fields in top.tables(name, optional=optional):
         found[owner] = fields.take("key", parse_public_key, default=b"")
+        fields.close()
+    return found
+
+
+def _brokers(top: Fields) -> dict[str, str]:
+    found = {}
+    for name, fields in top.tables("brokers", optional=True):
+        found[name] = fields.take("id", _BROKER, default="")
         fields.close()
     return found
 

@@ -99,6 +99,8 @@ def _changes(old: Manifest, new: Manifest) -> Iterator[Change]:
     yield from _level(("least_binding",), old.least_binding, new.least_binding)
     yield from _set(("owners",), _keys(old.owners), _keys(new.owners), more=Direction.CHANGED, fewer=Direction.CHANGED)
     yield from _set(("recipients",), _keys(old.recipients), _keys(new.recipients))
+    named = ({f"{name} {it}" for name, it in each.brokers.items()} for each in (old, new))
+    yield from _set(("brokers",), *named)
     for name, before, after in _both(old.datasets, new.datasets):
         yield from _dataset(("datasets", name), before, after)
     for name, was, now in _both(old.programs, new.programs):

@@ -116,6 +116,8 @@ class Manifest:
     #: Name → Ed25519 public key, 32 bytes.
     owners: Mapping[str, bytes]
     recipients: Mapping[str, bytes]
+    #: Name → id of the key of a broker whose receipts count; none: a receipt's verifier is given the key.
+    brokers: Mapping[str, str]
     datasets: Mapping[str, Dataset]
     programs: Mapping[str, Program]
     tees: Mapping[str, TeeProfile]

@@ -27,6 +27,7 @@ def _check_owners(manifest: Manifest, problems: Problems) -> None:
     # A key that stood for two owners would count twice where two approvals are needed.
     _unique(((("owners", name, "key"), key) for name, key in manifest.owners.items()), problems)
     _unique(((("recipients", name, "key"), key) for name, key in manifest.recipients.items()), problems)
+    _unique(((("brokers", name, "id"), it) for name, it in manifest.brokers.items()), problems)
     _unique(((("datasets", name, "id"), it.id) for name, it in manifest.datasets.items()), problems)
     for name, dataset in manifest.datasets.items():
         _known(dataset.owners, manifest.owners, ("datasets", name, "owners"), problems)

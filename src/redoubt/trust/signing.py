@@ -36,6 +36,7 @@ from redoubt.errors import (
 from redoubt.evidence.claims import JSON
 from redoubt.evidence.strict_json import from_base64, parse_object
 from redoubt.limits import MAX_ENVELOPE_BYTES, MAX_MANIFEST_SIGNATURES
+from redoubt.trust.dsse import pae
 from redoubt.trust.manifest import canonical, manifest_digest, parse_canonical
 from redoubt.trust.policy import Manifest
 from redoubt.trust.public_key import parse_public_key, public_key_text
@@ -158,9 +159,7 @@ def _check_signatures(envelope: Envelope, known: set[bytes]) -> None:
 
 
 def _to_be_signed(payload: bytes) -> bytes:
-    # DSSE: PAE(type, body) = "DSSEv1" SP LEN(type) SP type SP LEN(body) SP body
-    kind = PAYLOAD_TYPE.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+    return pae(PAYLOAD_TYPE, payload)
 
 
 def _bytes(value: JSON, what: str) -> bytes:

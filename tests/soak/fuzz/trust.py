@@ -5,26 +5,40 @@ from __future__ import annotations
 import functools
 import json
 
+import rfc8785
 from joserfc import jws
 from joserfc.jwk import ECKey
 from tests.soak.fuzz.engine import Target
 from tests.soak.fuzz.mutation import Shape
-from tests.trust import test_appraisal, test_ear, test_manifest
+from tests.trust import receipts, test_appraisal, test_ear, test_manifest
 from tests.trust.samples import ALICE, BOB, TOML, manifest, public
+from tests.trust.test_receipt import RECEIPT
 from tests.trust.test_signing import FIRST
 
-from redoubt.errors import AppraisalError, EarError, ManifestError, ProgramInvalid, RefusalMalformed, TokenError
+from redoubt.errors import (
+    AppraisalError,
+    EarError,
+    ManifestError,
+    ProgramInvalid,
+    ReceiptError,
+    RefusalMalformed,
+    TokenError,
+)
 from redoubt.evidence.claims import Tee
+from redoubt.trust.dsse import SignedStatement
 from redoubt.trust.explain import explain
 from redoubt.trust.manifest import canonical, draft_problems, parse_canonical, parse_manifest
 from redoubt.trust.plan import plan
 from redoubt.trust.program import ProgramDescriptor
 from redoubt.trust.public_key import parse_public_key
+from redoubt.trust.receipt import PAYLOAD_TYPE, check_reported
 from redoubt.trust.refusal import Refusal
+from redoubt.trust.signer_key import signer_jwk, thumbprint
 from redoubt.trust.signing import Envelope, verify_manifest
 
 _MANIFEST = (ManifestError,)
 _EAR = (TokenError, EarError)
+_RECEIPT = (ReceiptError, TokenError, EarError)
 
 
 def _envelope(data: bytes) -> object:
@@ -55,6 +69,24 @@ def _signed_ear(data: bytes) -> object:
     header, _ = test_ear.parts(_ear())
     key = ECKey.import_key(test_ear.KEY)
     return test_ear.rely(jws.serialize_compact(header, data, key, ["ES384"]).encode())
+
+
+def _payload(receipt: bytes) -> bytes:
+    return SignedStatement.parse(receipt, what="the receipt", limit=len(receipt)).payload
+
+
+def _signed_receipt(data: bytes) -> object:
+    """What only a pinned broker can send: any statement at all, signed."""
+    made = SignedStatement.sign(data, payload_type=PAYLOAD_TYPE, key=receipts.BROKER_KEY, key_id=receipts.BROKER)
+    return receipts.verify(rfc8785.dumps(made.to_json()))
+
+
+def _signed_report(data: bytes) -> object:
+    """What only an attested agent can send."""
+    signer = signer_jwk(receipts.SIGNER.public_key())
+    key_id = thumbprint(signer)
+    made = SignedStatement.sign(data, payload_type=PAYLOAD_TYPE, key=receipts.SIGNER, key_id=key_id)
+    return check_reported(made, signer=signer)
 
 
 @functools.cache
@@ -88,5 +120,8 @@ def targets() -> tuple[Target, ...]:
         Target("descriptor", _descriptor, (test_manifest.DESCRIPTOR.canonical(),), (ProgramInvalid,), Shape.JSON),
         Target("ear-relied-on", test_ear.rely, (_ear(),), _EAR, Shape.TOKEN),
         Target("ear-relied-on-signed", _signed_ear, (claims,), _EAR, Shape.JSON, slow=True),
+        Target("receipt", receipts.verify, (RECEIPT,), _RECEIPT, Shape.JSON, slow=True),
+        Target("receipt-statement", _signed_receipt, (_payload(RECEIPT),), _RECEIPT, Shape.JSON, slow=True),
+        Target("receipt-report", _signed_report, (receipts.Job().report().payload,), _RECEIPT, Shape.JSON),
         Target("public-key", _public_key, (public(ALICE).encode(),), _MANIFEST),
     )
