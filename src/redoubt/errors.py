@@ -964,18 +964,25 @@ class AppraisalError(RedoubtError):
     cause = "The evidence is authentic, but a claim in it is not what the owners' manifest allows."
     next_step = "The owner runs `redoubt explain` on the refusal: it names the claim and the edit that would allow it."
 
-    def __init__(self, what: str, *, hint: str | None = None, failures: tuple[FailedClaim, ...] = ()) -> None:
-        super().__init__(what, hint=hint)
+    def __init__(
+        self,
+        what: str,
+        *,
+        hint: str | None = None,
+        why: str | None = None,
+        failures: tuple[FailedClaim, ...] = (),
+    ) -> None:
+        super().__init__(what, hint=hint, why=why)
         self.failures = failures
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_refusal, (type(self), self.what, self.hint, self.failures))
+        return (_rebuild_refusal, (type(self), self.what, self.hint, self.why, self.failures))
 
 
 def _rebuild_refusal(
-    cls: type[AppraisalError], what: str, hint: str | None, failures: tuple[FailedClaim, ...]
+    cls: type[AppraisalError], what: str, hint: str | None, why: str, failures: tuple[FailedClaim, ...]
 ) -> AppraisalError:
-    return cls(what, hint=hint, failures=failures)
+    return cls(what, hint=hint, why=why, failures=failures)
 
 
 class TeeUnknown(AppraisalError):
@@ -1112,16 +1119,20 @@ class BrokerError(RedoubtError):
     cause = "The broker refused or could not do what it was asked."
     next_step = "Look at the broker's log and audit log."
 
-    def __init__(self, what: str, *, hint: str | None = None, refusal: UUID | None = None) -> None:
-        super().__init__(what, hint=hint)
+    def __init__(
+        self, what: str, *, hint: str | None = None, why: str | None = None, refusal: UUID | None = None
+    ) -> None:
+        super().__init__(what, hint=hint, why=why)
         self.refusal = refusal
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_broker_error, (type(self), self.what, self.hint, self.refusal))
+        return (_rebuild_broker_error, (type(self), self.what, self.hint, self.why, self.refusal))
 
 
-def _rebuild_broker_error(cls: type[BrokerError], what: str, hint: str | None, refusal: UUID | None) -> BrokerError:
-    return cls(what, hint=hint, refusal=refusal)
+def _rebuild_broker_error(
+    cls: type[BrokerError], what: str, hint: str | None, why: str, refusal: UUID | None
+) -> BrokerError:
+    return cls(what, hint=hint, why=why, refusal=refusal)
 
 
 class BrokerUnreachable(BrokerError):

@@ -226,6 +226,49 @@ def test_next_steps_name_what_exists(redoubt: Redoubt) -> None:
     assert b"\t" not in said
 
 
+def test_texts_name_the_cause_and_what_helps(redoubt: Redoubt) -> None:
+    (redoubt.folder / "w").mkdir()
+    (redoubt.folder / "w" / "a").write_text("w")
+    redoubt("seal", "w", "ws")
+    (part,) = (redoubt.folder / "ws" / "data").rglob("*.sealed")
+    for command in (["unseal", str(part), "never"], ["verify", str(part)]):
+        said = redoubt(*command, status=3).stderr
+        assert b"[sealed.identity]" in said
+        assert b"Next: Name the dataset's folder." in said
+    redoubt("seal", "w/a", "a.sealed")
+    said = redoubt("unseal", "a.sealed", "w/a", status=2).stderr
+    assert b"--force" in said
+    assert b"--append" not in said
+    said = redoubt("seal", "w/a", "/proc/x.sealed", status=5).stderr
+    assert b"/proc/x.sealed cannot be made" in said
+    said = redoubt("seal", "/dev/null", "null.sealed", status=2).stderr
+    assert b"/dev/null is neither a regular file nor a folder" in said
+
+
+def test_a_sealed_parquet_table_is_named_as_one(redoubt: Redoubt) -> None:
+    import pyarrow as pa
+
+    from redoubt.keys.workspace import Workspace
+    from redoubt.sealed.parquet import write_table
+
+    table = redoubt.folder / "table"
+    write_table(pa.table({"x": [1, 2]}), str(table), keys=Workspace.open(redoubt.folder))
+    redoubt("verify", "table")
+    assert b"spark.read.parquet" in redoubt("unseal", "table", "never", status=3).stderr
+    (part,) = table.rglob("*.parquet")
+    for command in ("verify", "inspect"):
+        assert b"Next: Name the table's folder." in redoubt(command, str(part), status=3).stderr
+
+
+@pytest.mark.parametrize("target", ["inside", "inside/deeper/sealed", "./inside/../inside", ""])
+def test_a_destination_inside_the_source_is_refused(redoubt: Redoubt, target: str) -> None:
+    (redoubt.folder / "inside").mkdir(exist_ok=True)
+    (redoubt.folder / "inside" / "a").write_text("1")
+    before = digests(redoubt.folder / "inside")
+    assert b"[usage.invalid]" in redoubt("seal", "inside", target, status=2).stderr
+    assert digests(redoubt.folder / "inside") == before
+
+
 def test_links_inside_a_folder_are_refused(redoubt: Redoubt) -> None:
     folder = redoubt.folder / "linked"
     folder.mkdir()
@@ -262,6 +305,8 @@ def test_globs_and_adoption(redoubt: Redoubt) -> None:
         (("tpch", "run", "nope"), "usage.not_found", 2),
         (("tpch", "seal", "nope", "x"), "usage.not_found", 2),
         (("seal", "no*match", "x"), "usage.not_found", 2),
+        (("seal", "plain.txt", ""), "usage.invalid", 2),
+        (("unseal", "plain.txt", ""), "usage.invalid", 2),
         (("unseal", "plain.txt", "x"), "sealed.not_sealed", 3),
         (("seal", "--append", "--overwrite", "plain.txt", "x"), "usage.invalid", 2),
         (("seal", "plain.txt", "x", "--key", "nobody"), "key.unknown", 4),

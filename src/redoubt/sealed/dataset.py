@@ -168,7 +168,11 @@ def open_listed(
         SealedError, KeyError_: it is not authentic, or its key is not released.
     """
     if part.kind is PartKind.PARQUET:
-        raise SealedError(f"part {part.name} is an encrypted Parquet file: read it with a Parquet reader")
+        raise SealedError(
+            f"part {part.name} is an encrypted Parquet file: read it with a Parquet reader",
+            why="The dataset is a sealed Parquet table, whose files are columns and not the bytes of a file.",
+            hint="Read the table's folder with `spark.read.parquet`, or in Python with `redoubt.sealed.parquet`.",
+        )
     try:
         file = storage.open(part.name)
     except NotFound:
