@@ -14,6 +14,8 @@ Families are cut by who can act on them::
     ├── StorageError          the file system or object store
     ├── EndpointError         the key endpoint between an engine and its agent
     ├── AttestError           the attested machine: its TEE gave no evidence
+    ├── PkiError              the peer: a certificate, or a request for one, that is not a role's
+    ├── ClusterError          a Spark cluster: a process of it, or what an application asks of one
     ├── SparkError            Spark: what it lacks, or what it cannot do with sealed data
     ├── EvidenceError         the attester: its evidence, or the platform it runs on
     ├── TokenError            the issuer of an attestation result, or whoever configured its keys
@@ -432,7 +434,7 @@ class NoCommit(SealedError):
     """The folder holds no commit record."""
 
     code = "sealed.no_commit"
-    cause = "The folder is not a sealed dataset, or its first write did not finish."
+    cause = "The folder is no sealed dataset, its first write did not finish, or its commit records were removed."
     next_step = "Write it again; for parts that a codec wrote, run `redoubt seal --adopt DIR` or read with loose."
 
 
@@ -481,8 +483,8 @@ class PlaintextRefused(SealedError):
     """Plaintext was found, or asked for, where sealed data belongs."""
 
     code = "sealed.plaintext"
-    cause = "A plaintext file stands among sealed parts, or a write without a key was asked for."
-    next_step = "Remove the plaintext file; name a key for the write."
+    cause = "A plaintext file stands among sealed parts, or data would be written in clear."
+    next_step = "Remove the plaintext file; write in a Redoubt session, or grant it: redoubt.plaintext=allow."
 
 
 class KeyFileMissing(SealedError):
@@ -538,6 +540,40 @@ class EndpointRefused(EndpointError):
     next_step = "Run the program as the user that started the endpoint."
 
 
+# --- certificates ----------------------------------------------------------------------------------------------------
+class PkiError(RedoubtError):
+    """A certificate, a request for one, or a name in one was refused."""
+
+    code = "pki.failed"
+    exit_status = ExitStatus.REFUSED
+    cause = "Certificates of a trust domain are issued by the broker to attested roles, and to nobody else."
+    next_step = "Attest the role with the broker of its trust domain."
+
+
+class SpiffeInvalid(PkiError):
+    """A name is not the SPIFFE name of a role."""
+
+    code = "pki.name"
+    cause = "Names are spiffe://DOMAIN/ROLE/ID, of labels and 32 hexadecimal digits."
+    next_step = "Use the names of trust domain and role as the manifest has them."
+
+
+class RequestRefused(PkiError):
+    """A request for a certificate is not one that a role makes."""
+
+    code = "pki.request"
+    cause = "It is malformed, names somebody, was made for another attestation result, or its key did not sign it."
+    next_step = "Make a new key and request for each attestation; names are the broker's to give."
+
+
+class PeerRefused(PkiError):
+    """A peer is not a role of the expected trust domain."""
+
+    code = "pki.peer"
+    cause = "Its certificate is of another CA, domain, role or form, or has expired."
+    next_step = "Check that both sides attested with the broker of one trust domain; look at its audit log."
+
+
 # --- spark -----------------------------------------------------------------------------------------------------------
 class SparkError(RedoubtError):
     """Spark cannot do this with sealed data."""
@@ -589,6 +625,51 @@ class RecordMalformed(SparkError):
     exit_status = ExitStatus.REFUSED
     cause = "A record does not fit the schema, and mode FAILFAST was asked for."
     next_step = "Read with mode PERMISSIVE and a corrupt-record column to see the record."
+
+
+# --- clusters --------------------------------------------------------------------------------------------------------
+class ClusterError(RedoubtError):
+    """A process of the cluster did not start, or has ended."""
+
+    code = "cluster.failed"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "It was refused by the broker, or its JVM failed; its log says why."
+    next_step = "Read `redoubt cluster logs ROLE`; a refusal is explained by `redoubt explain ID`."
+
+
+class RoleMissing(ClusterError):
+    """A program that shall be part of a cluster has no role in a trust domain."""
+
+    code = "cluster.role"
+    cause = "Its agent was not asked to have it certified, so it has no certificate for the cluster."
+    next_step = "Start it with `redoubt agent exec --role DOMAIN/driver -- CMD`."
+
+
+class ClusterMissing(ClusterError):
+    """There is no cluster of this name."""
+
+    code = "cluster.missing"
+    exit_status = ExitStatus.USAGE
+    cause = "None was started in this workspace, or it was taken down."
+    next_step = "Start one with `redoubt cluster up`."
+
+
+class ClusterExists(ClusterError):
+    """There is a cluster of this name already."""
+
+    code = "cluster.exists"
+    exit_status = ExitStatus.CONFLICT
+    cause = "It runs, or did not end cleanly and left its folder."
+    next_step = "Look at it with `redoubt cluster status`; end it with `redoubt cluster down`."
+
+
+class ClusterRefused(ClusterError):
+    """What an application asked of an executor is refused."""
+
+    code = "cluster.refused"
+    exit_status = ExitStatus.REFUSED
+    cause = "A command line, class, option or setting of an executor would run code that nothing measures."
+    next_step = "Leave the option out; give code with the program, as its jars and Python files."
 
 
 # --- evidence --------------------------------------------------------------------------------------------------------
@@ -1222,6 +1303,14 @@ class GrantRefused(BrokerError):
     code = "broker.not_granted"
     cause = "The manifest grants the attested program, on this TEE, no such action on this dataset."
     next_step = "Ask the dataset's owners; `redoubt explain ID` shows them what was asked."
+
+
+class RoleRefused(BrokerError):
+    """The manifest does not let this program take the role in the trust domain."""
+
+    code = "broker.role_refused"
+    cause = "No entry of the manifest's `roles` names this program, this TEE, this trust domain and this role together."
+    next_step = "Let the owners add it under `[[roles]]`, or attest as the program that has the role."
 
 
 class TicketRefused(BrokerError):

@@ -152,6 +152,16 @@ MAX_KEY_API_BYTES: Final = 4 * 1024 * 1024
 MAX_TICKET_CHARACTERS: Final = 1024
 #: From the challenge to its answer, and how long the result of a session is kept for its cookie.
 CHALLENGE_SECONDS: Final = 300
+#: A certificate request of a role has one key, one signature and one attribute.
+MAX_CSR_BYTES: Final = 2 * 1024
+#: A request for a certificate, or its answer: one certificate, three CAs, a secret.
+MAX_MEMBERSHIP_BYTES: Final = 64 * 1024
+#: One certificate in PEM that a peer shows.
+MAX_PEER_CERTIFICATE_BYTES: Final = 16 * 1024
+#: The CA of a trust domain signs for one epoch and is trusted for two.
+DOMAIN_CA_EPOCH_SECONDS: Final = 30 * 24 * 3600
+#: A role's certificate; far below an epoch, and renewed while the role runs.
+ROLE_CERTIFICATE_SECONDS: Final = 24 * 3600
 #: A job may write for so long before it commits.
 TICKET_SECONDS: Final = 7 * 24 * 3600
 #: An owner signs each request for itself; more than this is a clock that is wrong, or a token that is kept.
@@ -249,6 +259,11 @@ MAX_RECEIPT_TEXT: Final = 1024
 MAX_RECEIPT_ROWS: Final = 100_000
 
 # --- Spark ----------------------------------------------------------------------------------------------------------
+#: From starting a process of a cluster until it does its work: measuring it from a cold disk takes most of that.
+CLUSTER_START_SECONDS: Final = 180.0
+#: From asking a process of a cluster to end until it is killed.
+CLUSTER_END_SECONDS: Final = 10.0
+MAX_CLUSTER_WORKERS: Final = 256
 #: A longer line is a wrong separator rather than data; a task holds at least one whole line in memory.
 MAX_LINE_BYTES: Final = 256 * 1024 * 1024
 

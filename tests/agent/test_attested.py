@@ -25,7 +25,6 @@ from redoubt.agent.endpoint import KeyEndpoint
 from redoubt.agent.exec import Execution
 from redoubt.agent.https import Answer, BrokerConnection, Brokers
 from redoubt.agent.measure import ProgramSpec, measure
-from redoubt.broker.certificates import make_ca, make_server_certificate, server_context
 from redoubt.broker.core import Settings
 from redoubt.broker.server import Address, RunningBroker
 from redoubt.broker.verifiers import Collateral, production_verifiers
@@ -46,6 +45,7 @@ from redoubt.errors import (
 from redoubt.evidence.claims import Tee
 from redoubt.evidence.collect.attester import Collected
 from redoubt.keys.types import WrapContext
+from redoubt.pki.server import make_ca, make_server_certificate, server_context
 from redoubt.protocol import rcar
 from redoubt.protocol.jwe import Recipient, public_jwk
 from redoubt.sealed.dataset import Dataset, Freshness

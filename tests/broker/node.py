@@ -6,13 +6,14 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from redoubt.broker.certificates import Certified, make_server_certificate
 from redoubt.broker.core import Settings
 from redoubt.broker.location import parse_location
 from redoubt.broker.root import FileRoot
 from redoubt.broker.server import Address, RunningBroker
 from redoubt.broker.store import SqlStore
 from redoubt.evidence.key_set import load_keys
+from redoubt.pki.build import Certified
+from redoubt.pki.server import make_server_certificate
 from redoubt_dev.broker import NAME, simulated_verifiers
 
 

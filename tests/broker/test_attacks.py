@@ -36,7 +36,6 @@ from tests.broker.world import (
     successor,
 )
 
-from redoubt.broker.certificates import make_ca, make_server_certificate
 from redoubt.broker.core import Settings
 from redoubt.broker.location import SqliteLocation
 from redoubt.broker.root import FileRoot
@@ -47,6 +46,7 @@ from redoubt.errors import GrantRefused
 from redoubt.keys.rootkey import create_root_key_file
 from redoubt.keys.types import Purpose, WrapContext, WrappedKey
 from redoubt.limits import MAX_KEY_API_BYTES, MAX_RCAR_BYTES
+from redoubt.pki.server import make_ca, make_server_certificate
 from redoubt.protocol.endpoint import DataKeyRequest, UnwrapRequest
 from redoubt.protocol.jwe import Recipient, decrypt, public_jwk
 from redoubt.protocol.key_api import AdvanceRequest, DataKeyAnswer, RegisteredHead, UnwrapAnswer, parse_head

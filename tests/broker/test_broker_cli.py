@@ -20,9 +20,9 @@ from tests.broker.client import Client
 from tests.broker.production import environment, free_port, python, served
 from tests.broker.world import ALICE, envelope, public, running_world, successor
 
-from redoubt.broker.certificates import make_ca
 from redoubt.cli.main import main
 from redoubt.keys.workspace import Workspace
+from redoubt.pki.server import make_ca
 from redoubt.trust.signing import verify_manifest
 
 FIRST = envelope()

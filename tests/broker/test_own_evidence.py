@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.broker.client import Client
 
-from redoubt.broker.certificates import make_ca, make_server_certificate
 from redoubt.broker.core import Settings
 from redoubt.broker.location import SqliteLocation
 from redoubt.broker.production import own_tee
@@ -24,6 +23,7 @@ from redoubt.cli.main import main
 from redoubt.errors import BrokerMessage, BrokerUntrusted
 from redoubt.evidence.claims import Tee, Verified
 from redoubt.keys.rootkey import create_root_key_file
+from redoubt.pki.server import make_ca, make_server_certificate
 from redoubt.protocol.broker_evidence import PATH, EvidenceAnswer, EvidenceRequest, verify_broker
 from redoubt.protocol.broker_facts import BrokerFacts
 from redoubt_dev import DevelopmentKey, SimulatedAttester

@@ -19,12 +19,12 @@ from tests.broker.client import Answer, Client, SimulatedMachine
 from tests.broker.postgres import Server
 from tests.broker.world import OUTPUT, PROGRAM, envelope
 
-from redoubt.broker.certificates import make_ca
 from redoubt.broker.location import PostgresLocation
 from redoubt.broker.root import FileRoot
 from redoubt.broker.store import SqlStore
 from redoubt.keys.names import KeyName
 from redoubt.keys.types import WrapContext
+from redoubt.pki.server import make_ca
 from redoubt.protocol.endpoint import DataKeyRequest
 from redoubt.protocol.jwe import decrypt
 from redoubt.protocol.key_api import DataKeyAnswer

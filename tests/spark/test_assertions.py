@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -28,6 +29,9 @@ def test_the_session_of_redoubt_is_whole(spark: SparkSession) -> None:
         ("parquet.crypto.factory.class", ""),
         ("parquet.encryption.kms.client.class", "org.example.Kms"),
         ("spark.sql.parquet.output.committer.class", "org.apache.parquet.hadoop.ParquetOutputCommitter"),
+        ("spark.sql.sources.commitProtocolClass", "org.apache.spark.internal.io.HadoopMapReduceCommitProtocol"),
+        ("fs.file.impl", "org.apache.hadoop.fs.LocalFileSystem"),
+        ("mapred.output.committer.class", "org.apache.hadoop.mapred.FileOutputCommitter"),
         ("io.compression.codecs", "org.apache.hadoop.io.compress.GzipCodec"),
     ],
 )
@@ -35,6 +39,18 @@ def test_a_part_configured_away_is_missed(spark: SparkSession, setting: str, val
     other = spark.newSession()
     other.conf.set(setting, value)
     with pytest.raises(SparkError, match=setting.replace(".", r"\.")):
+        assert_loaded(other)
+
+
+def test_a_file_system_that_hadoop_would_take_from_its_cache_is_missed(spark: SparkSession) -> None:
+    """Hadoop keeps instances by scheme, whatever they were configured as."""
+    other = spark.newSession()
+    other.conf.set("fs.file.impl", "org.apache.hadoop.fs.LocalFileSystem")
+    other.conf.set("fs.file.impl.disable.cache", "false")
+    jvm: Any = spark._jvm
+    jvm.org.apache.hadoop.fs.Path("/").getFileSystem(other._jsparkSession.sessionState().newHadoopConf())
+    other.conf.set("fs.file.impl", "io.redoubt.fs.SealedFileSystem")
+    with pytest.raises(SparkError, match="LocalFileSystem"):
         assert_loaded(other)
 
 

@@ -79,7 +79,7 @@ pytestmark = pytest.mark.spark
 def _differences(df: DataFrame, kind: str, folder: Path, options: dict[str, str]) -> str | None:
     """Return where the two writers differ; None if nowhere."""
     whole = df.coalesce(1)
-    whole.write.format(kind).options(**options).mode("overwrite").save(str(folder))
+    whole.write.format(kind).options(**options).option("redoubt.plaintext", "allow").mode("overwrite").save(str(folder))
     expected = b"".join(part.read_bytes() for part in sorted(folder.glob("part-*")))
     table = whole.toArrow().combine_chunks()
     renderer = renderer_for(table.schema, TextOptions.read({"path": "p", "format": kind, **options}))

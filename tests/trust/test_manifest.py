@@ -31,6 +31,7 @@ from redoubt.limits import MAX_MANIFEST_BYTES
 from redoubt.trust.encode import to_tree
 from redoubt.trust.manifest import canonical, manifest_digest, parse_canonical, parse_manifest
 from redoubt.trust.patterns import all_match, matches
+from redoubt.trust.plan import Direction, plan
 from redoubt.trust.policy import Binding
 from redoubt.trust.program import ProgramDescriptor
 from redoubt.trust.public_key import SMALL_ORDER, public_key_text
@@ -437,3 +438,44 @@ def test_manifest_and_descriptor_never_share_a_digest() -> None:
     assert CANONICAL.startswith(b'{"redoubt_manifest":')
     assert DESCRIPTOR.canonical().startswith(b'{"redoubt_program":')
     assert base64.b64encode(CANONICAL) != base64.b64encode(DESCRIPTOR.canonical())
+
+
+# --- roles of a trust domain ------------------------------------------------------------------------------------------
+ROLES = '[[roles]]\nprogram = "monthly"\ntee = "amd"\ndomain = "analytics"\nroles = ["worker", "driver"]\n'
+
+
+def test_roles_have_one_canonical_form_and_are_shown_by_plan() -> None:
+    plain, found = parse_manifest(TOML.encode()), parse_manifest((TOML + ROLES).encode())
+    again = parse_manifest((TOML + ROLES.replace('"worker", "driver"', '"driver", "worker"')).encode())
+    assert manifest_digest(found) == manifest_digest(again) != manifest_digest(plain)
+    assert parse_canonical(canonical(found)) == found
+    assert b"roles" not in canonical(plain)
+    added, first = plan(plain, found), plan(None, found)
+    assert [str(it) for it in added.changes] == [str(it) for it in first.changes]
+    assert str(added.changes[0]).startswith("looser: roles.analytics: + driver: monthly sha256:")
+    assert [it.direction for it in plan(found, plain).changes] == [Direction.TIGHTER]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ('roles = ["worker", "driver"]', "roles = []", ManifestEmpty),
+        ('roles = ["worker", "driver"]', 'roles = ["worker", "worker"]', ManifestDuplicate),
+        ('roles = ["worker", "driver"]', 'roles = ["Worker"]', ManifestField),
+        ('program = "monthly"\ntee = "amd"\ndomain', 'program = "weekly"\ntee = "amd"\ndomain', ManifestDangling),
+        ('tee = "amd"\ndomain', 'tee = "intel"\ndomain', ManifestDangling),
+        ('domain = "analytics"', 'domain = "analytics"\nuntil = "2027"', ManifestUnknownField),
+        ("[[roles]]", ROLES + "[[roles]]", ManifestDuplicate),
+    ],
+)
+def test_roles_of_the_wrong_form(old: str, new: str, kind: type[ManifestError]) -> None:
+    assert old in TOML + ROLES
+    with pytest.raises(kind):
+        parse_manifest((TOML + ROLES.replace(old, new)).encode())
+
+
+def test_trust_domain_of_simulated_and_other_evidence_is_refused() -> None:
+    mixed = ROLES.replace('"amd"', '"laptop"').replace('"driver"', '"master"')
+    toml = TOML + ROLES + mixed
+    with pytest.raises(ManifestAssurance, match="trust domain 'analytics'"):
+        parse_manifest(toml.encode())

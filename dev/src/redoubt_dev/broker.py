@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, Self
 
-from redoubt.broker.certificates import make_server_certificate
 from redoubt.broker.core import Settings
 from redoubt.broker.rate import RateLimiter
 from redoubt.broker.server import Address, RunningBroker
@@ -20,6 +19,7 @@ from redoubt.broker.verifiers import Verifier
 from redoubt.evidence.claims import Expected, Tee, Verified
 from redoubt.evidence.key_set import KeySet
 from redoubt.keys.workspace import Workspace
+from redoubt.pki.server import make_server_certificate
 from redoubt.protocol.evidence_body import EvidenceBody
 from redoubt_dev import simulated
 from redoubt_dev.attester import default_folder

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -44,6 +44,10 @@ class TrustedProgram:
     digest: str
     #: Alternatives, each one pattern an argument.
     arguments: tuple[tuple[str, ...], ...]
+    #: What it may be in which trust domain.
+    roles: frozenset[tuple[str, str]] = frozenset()
+    #: Whether it may use the workspace's data; a program with a role need not.
+    data: bool = True
 
 
 def program_name(words: Sequence[str]) -> str:
@@ -61,10 +65,15 @@ def current_manifest(workspace: Workspace) -> SignedManifest | None:
 
 
 def draft(workspace: Workspace, current: SignedManifest | None, name: str, program: TrustedProgram) -> Manifest:
-    """Return the development manifest that follows *current* and trusts *program*, under *name*, as it is now.
+    """Return what :func:`draft_all` does for one program."""
+    return draft_all(workspace, current, {name: program})
 
-    Other programs stay; arguments that were allowed to a program of that name stay allowed. Data that was sealed since
-    is added.
+
+def draft_all(workspace: Workspace, current: SignedManifest | None, trusted: Mapping[str, TrustedProgram]) -> Manifest:
+    """Return the development manifest that follows *current* and trusts the programs *trusted*, as they are now.
+
+    Other programs stay; arguments and roles that were allowed to a program of one of the names stay allowed. Data that
+    was sealed since is added.
 
     Raises:
         ManifestUnsigned: *current* is not a development manifest, so its owners decide.
@@ -72,15 +81,13 @@ def draft(workspace: Workspace, current: SignedManifest | None, name: str, progr
     """
     key = _owner_key(workspace)
     _check_ours(current, key)
-    known = current.manifest.programs if current is not None else {}
-    same = [it for other, it in known.items() if other == name or it.digest == program.digest]
-    allowed = dict.fromkeys([*program.arguments, *(each for it in same for each in it.arguments)])
-    programs = {
-        other: TrustedProgram(digest=it.digest, arguments=it.arguments)
-        for other, it in known.items()
-        if it.digest != program.digest
-    }
-    programs[name] = TrustedProgram(digest=program.digest, arguments=tuple(allowed))
+    programs = _known(current)
+    for name, program in trusted.items():
+        same = [it for other, it in programs.items() if other == name or it.digest == program.digest]
+        allowed = dict.fromkeys([*program.arguments, *(each for it in same for each in it.arguments)])
+        roles = program.roles.union(*(it.roles for it in same))
+        programs = {other: it for other, it in programs.items() if it.digest != program.digest}
+        programs[name] = replace(program, arguments=tuple(allowed), roles=roles)
     text = _text(key, previous=current, programs=programs, datasets=_datasets(workspace, current))
     return parse_manifest(text.encode())
 
@@ -89,6 +96,21 @@ def sign_and_set(workspace: Workspace, manifest: Manifest) -> SignedManifest:
     """Sign *manifest* as the developer and make it the one in force; raises ManifestError or StorageError."""
     envelope = Envelope.of(manifest).signed(_owner_key(workspace))
     return ManifestStore(workspace.state_folder).put(envelope)
+
+
+def _known(current: SignedManifest | None) -> dict[str, TrustedProgram]:
+    if current is None:
+        return {}
+    taken = [(it.program, (it.domain, role)) for it in current.manifest.roles for role in it.roles]
+    return {
+        name: TrustedProgram(
+            digest=it.digest,
+            arguments=it.arguments,
+            roles=frozenset(role for program, role in taken if program == name),
+            data=any(grant.program == name for grant in current.manifest.grants),
+        )
+        for name, it in current.manifest.programs.items()
+    }
 
 
 def _owner_key(workspace: Workspace) -> Ed25519PrivateKey:
@@ -145,7 +167,13 @@ def _text(
     actions, all_actions = [Action.READ.value, Action.WRITE.value], [it.value for it in Action]
     tree["grants"] = [
         {"program": program, "tee": TEE, "dataset": dataset, "actions": all_actions if dataset == _NEW else actions}
-        for program in programs
+        for program, it in programs.items()
+        if it.data
         for dataset in datasets
     ]
-    return tomlkit.dumps(tree)
+    roles = [
+        {"program": name, "tee": TEE, "domain": domain, "roles": sorted(role for at, role in it.roles if at == domain)}
+        for name, it in programs.items()
+        for domain in sorted({at for at, _ in it.roles})
+    ]
+    return tomlkit.dumps({**tree, **({"roles": roles} if roles else {})})

@@ -14,7 +14,6 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from redoubt.broker.certificates import Certified, make_ca
 from redoubt.broker.location import SqliteLocation
 from redoubt.broker.ports import (
     AuditLog,
@@ -40,6 +39,8 @@ from redoubt.keys.provider import KeyInfo, KeyState, Provider
 from redoubt.keys.rootkey import create_root_key_file
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
 from redoubt.keys.workspace import Workspace
+from redoubt.pki.build import Certified
+from redoubt.pki.server import make_ca
 from redoubt.protocol.broker_facts import BrokerFacts
 from redoubt.protocol.messages import write_object
 from redoubt.trust.refusal import Refusal

@@ -131,6 +131,11 @@ class AttestedAgent:
         found = self._current
         return found if found is not None and self._holds(found) else self.renew(found)
 
+    @property
+    def held(self) -> Attestation | None:
+        """The newest result, which may have ended; None before the first."""
+        return self._current
+
     def renew(self, used: Attestation | None) -> Attestation:
         """Return another result than *used*, which ends or was not taken; raises as :meth:`current`."""
         with self._attesting:

@@ -25,8 +25,10 @@ from redoubt.agent.bundle import private_memory_folder
 from redoubt.agent.endpoint import KeyEndpoint
 from redoubt.agent.environment import CACHE, ENDPOINT, SCRATCH, SECRETS
 from redoubt.agent.measure import MeasuredProgram
+from redoubt.agent.membership import MembershipKeeper, Role
 from redoubt.agent.process import run_program, user_ids
 from redoubt.agent.report import Ran, request_receipt
+from redoubt.agent.status import StatusFile
 from redoubt.errors import RedoubtError, UsageError
 from redoubt.keys.private import create_private_file
 from redoubt.protocol.endpoint import RESOURCE_NAME
@@ -43,6 +45,12 @@ class Execution:
     secrets: Mapping[str, str] = field(default_factory=dict)
     #: Another user, for agents that run as root (hardening H14).
     user: str | None = None
+    #: What the program is in a trust domain; it finds its certificate and key in its folder of secrets.
+    role: Role | None = None
+    #: Told the folder of secrets when the role's identity is in it, to add what an engine needs beside it.
+    joined: Callable[[Path], object] = lambda _: None
+    #: Where to say, while the program runs, what it was attested as; for people, who are told nothing secret.
+    status: Path | None = None
 
     def __post_init__(self) -> None:
         for name, path in self.secrets.items():
@@ -76,15 +84,24 @@ def execute(
 
     Raises:
         BrokerError, EarError, TokenError, AttestError: it was not attested, and not started.
+        PkiError: the broker did not certify its role.
         ProgramFailed: it could not be started.
     """
     ids = None if execution.user is None else user_ids(execution.user)
+    if ids is not None and execution.role is not None:
+        raise UsageError("a role's certificate is renewed while it runs, which another user's folder does not allow")
     attested(agent.current().result)
     with ExitStack() as stack:
         keys = BrokerKeySource(agent)
         folders = stack.enter_context(_folders())
         for name, path in execution.secrets.items():
             create_private_file(folders[SECRETS] / name, keys.resource(path))
+        member = None
+        if execution.role is not None:
+            keeper = MembershipKeeper(agent, execution.role, folders[SECRETS])
+            stack.callback(keeper.close)
+            member = keeper.member.membership.name
+            execution.joined(folders[SECRETS])
         user = None
         if ids is not None:
             user = ids[0]
@@ -94,6 +111,8 @@ def execute(
         folders[ENDPOINT] = endpoint.folder
         agent.keep_current()
         stack.callback(agent.close)
+        if execution.status is not None:
+            stack.enter_context(StatusFile(execution.status, agent, member=member))
         started = datetime.now(UTC)
         status = run_program(
             program.executable(),

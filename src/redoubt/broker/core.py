@@ -38,6 +38,7 @@ class Event(StrEnum):
     DATA_KEY = "data-key"
     REGISTER = "register"
     RESOURCE = "resource"
+    CERTIFICATE = "certificate"
     RESOURCE_SET = "resource-set"
     RECEIPT = "receipt"
     RECEIPT_READ = "receipt-read"

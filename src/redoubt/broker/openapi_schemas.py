@@ -61,6 +61,7 @@ SCHEMAS: Final[Mapping[str, JSON]] = {
         attested={"type": "boolean"},
     ),
     "Bytes": {"type": "string", "format": "binary"},
+    "CertificateRequest": _object(domain=_TEXT, role=_TEXT, request=_BASE64),
     "Challenge": _object(nonce=_BASE64, extra__params={}),
     "Context": _object(dataset=_UUID, data_key=_UUID, purpose=_PURPOSE),
     "Contexts": _object(contexts=_list(_ref("Context"))),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from redoubt.broker.certificates import Certified
 from redoubt.broker.collateral import IntelCollateral, fetch_from
 from redoubt.broker.config import BrokerConfig, CollateralSetting
 from redoubt.broker.core import Settings
@@ -27,6 +26,7 @@ from redoubt.keys.private import read_private_file
 from redoubt.keys.rootkey import PassphraseSource
 from redoubt.keys.workspace import Workspace
 from redoubt.limits import MAX_CERTIFICATE_BYTES, MAX_COLLATERAL_BYTES, MAX_PUBLIC_KEY_BYTES
+from redoubt.pki.build import Certified
 
 DEVELOPMENT_PACKAGE = "redoubt_dev"
 

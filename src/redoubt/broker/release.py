@@ -10,6 +10,9 @@ The rules, in the order in which they are applied:
    the one that a created dataset belongs to (:mod:`redoubt.broker.created`).
 5. The primary key is one that the manifest lists for the dataset.
 
+A role of a trust domain needs the same: a binding that counts, and an entry of the manifest that names program, TEE,
+domain and role together.
+
 A resource belongs to the dataset that its repository is named after; any grant on that dataset reaches it.
 """
 
@@ -22,7 +25,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from redoubt.errors import AttesterUnauthenticated, EarError, GrantRefused, KeyError_, TokenError
+from redoubt.errors import AttesterUnauthenticated, EarError, GrantRefused, KeyError_, RoleRefused, TokenError
 from redoubt.evidence.tokens import Issuer
 from redoubt.keys.names import KeyName
 from redoubt.trust.ear_verify import AttestationResult, verify_ear
@@ -125,6 +128,18 @@ def release_new(result: AttestationResult, *, policy: SignedManifest, key: str |
 def release_resource(result: AttestationResult, *, policy: SignedManifest, repository: str) -> str:
     """Return the name of the program that may fetch resources of *repository*; raises GrantRefused."""
     return _granted(result, policy.manifest, repository, frozenset(Action))
+
+
+def release_role(result: AttestationResult, *, policy: SignedManifest, domain: str, role: str) -> str:
+    """Return the name of the program that may be certified as *role* in *domain*; raises RoleRefused."""
+    if not result.binding.covers(Binding.AGENT):
+        raise RoleRefused("the program was only asserted: nothing binds it to the evidence")
+    manifest = policy.manifest
+    program = next((it for it, found in manifest.programs.items() if found.digest == result.program), None)
+    for grant in manifest.roles:
+        if (grant.program, grant.domain) == (program, domain) and grant.tee in result.tees and role in grant.roles:
+            return grant.program
+    raise RoleRefused(f"no entry of `roles` lets this program, on this TEE, be {role[:64]!r} in {domain[:64]!r}")
 
 
 def check_key(release: Release, key: KeyName) -> None:

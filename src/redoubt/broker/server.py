@@ -14,7 +14,6 @@ from typing import Self
 import uvicorn
 
 from redoubt.broker.bounded_http import BoundedHttpProtocol
-from redoubt.broker.certificates import Certified, server_context
 from redoubt.broker.core import Core, Event, Settings, system_clock
 from redoubt.broker.metrics import Metrics
 from redoubt.broker.ports import BrokerStore
@@ -27,6 +26,8 @@ from redoubt.errors import BrokerConfigInvalid, BrokerError
 from redoubt.evidence.claims import Tee
 from redoubt.evidence.collect.attester import Attester
 from redoubt.limits import BROKER_SHUTDOWN_SECONDS, BROKER_START_SECONDS
+from redoubt.pki.build import Certified
+from redoubt.pki.server import server_context
 from redoubt.trust.refusal import Refusal
 
 

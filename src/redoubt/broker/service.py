@@ -16,6 +16,7 @@ from redoubt import __version__
 from redoubt.broker.attestation import Attestation
 from redoubt.broker.attested import Attested, Keys
 from redoubt.broker.core import Core, Event
+from redoubt.broker.members import Members
 from redoubt.broker.metrics import Metrics
 from redoubt.broker.owner_keys import OwnerKeys
 from redoubt.broker.owners import Owner, Owners, check_resource
@@ -41,6 +42,7 @@ from redoubt.protocol.broker_evidence import EvidenceAnswer, EvidenceRequest, br
 from redoubt.protocol.broker_facts import BrokerFacts, ManifestFacts
 from redoubt.protocol.evidence_body import encode_body
 from redoubt.protocol.key_api import AdvanceRequest, encode_head, parse_data_key, parse_unwrap
+from redoubt.protocol.membership import CertificateRequest
 from redoubt.protocol.messages import write_object
 from redoubt.protocol.owner_token import OwnerRequest
 from redoubt.trust.audit_chain import START, ChainEnd, export_line
@@ -117,6 +119,11 @@ class Service:
     def issue_receipt(self, call: Call) -> Reply:
         """Give the receipt of the job that asks."""
         return Reply(body=Receipts(core=self.core).issue(self._attested(call), call.body))
+
+    def certificate(self, call: Call) -> Reply:
+        """Certify a role."""
+        attested = self._attested(call)
+        return Reply(body=Members(core=self.core).certify(attested, CertificateRequest.parse(call.body)))
 
     # --- owners -------------------------------------------------------------------------------------------------------
     def list_keys(self, call: Call) -> Reply:

@@ -13,11 +13,12 @@ from redoubt.limits import (
     MAX_AUDIT_PAGE,
     MAX_ENVELOPE_BYTES,
     MAX_KEY_API_BYTES,
+    MAX_MEMBERSHIP_BYTES,
     MAX_RCAR_BYTES,
     MAX_REPORTED_BYTES,
     MAX_RESOURCE_BYTES,
 )
-from redoubt.protocol import broker_evidence, key_api, owner_api, rcar
+from redoubt.protocol import broker_evidence, key_api, membership, owner_api, rcar
 
 _RESOURCE: Final = f"{rcar.PATH}/resource/{{repository}}/{{type}}/{{tag}}"
 #: Call of the provider's contract → summary, schema of the request, schema of the answer.
@@ -106,6 +107,17 @@ def _attested(service: Service) -> tuple[Route, ...]:
             access=Access.ATTESTER,
             limit=MAX_KEY_API_BYTES,
             request="UnwrapRequest",
+            answer="Jwe",
+        ),
+        Route(
+            method="POST",
+            path=membership.CERTIFICATES_PATH,
+            name="certificates",
+            handle=service.certificate,
+            summary="A role's certificate, its trust domain's CAs and secret, encrypted to the attested key.",
+            access=Access.ATTESTER,
+            limit=MAX_MEMBERSHIP_BYTES,
+            request="CertificateRequest",
             answer="Jwe",
         ),
         Route(

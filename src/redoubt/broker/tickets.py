@@ -17,10 +17,9 @@ from typing import Final
 from uuid import UUID
 
 import rfc8785
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from redoubt.broker.derive import derived_key
 from redoubt.crypto.encoding import encode_fields
 from redoubt.errors import TicketRefused
 from redoubt.evidence.claims import JSON, unix_time
@@ -36,8 +35,7 @@ class Tickets:
     """Makes and checks tickets of one broker, or of all brokers on one store."""
 
     def __init__(self, signing_key: ec.EllipticCurvePrivateKey) -> None:
-        secret = signing_key.private_numbers().private_value.to_bytes((signing_key.key_size + 7) // 8)
-        self._key = HKDF(hashes.SHA256(), _MAC_BYTES, None, _LABEL).derive(secret)
+        self._key = derived_key(signing_key, label=_LABEL)
 
     def issue(self, *, dataset_id: UUID, holder: Mapping[str, JSON], now: datetime) -> str:
         """Return a ticket for *dataset_id* to the *holder* of this attested key (a JWK)."""

@@ -116,6 +116,13 @@ def exec_(
     user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="Run the program as this user.")] = None,
     receipt: ReceiptOption = None,
     require_receipt: RequireReceiptOption = False,
+    role: Annotated[
+        str | None,
+        typer.Option("--role", metavar="DOMAIN/ROLE", help="Have it certified as this role of a trust domain."),
+    ] = None,
+    status: Annotated[
+        Path | None, typer.Option("--status", metavar="FILE", help="Say here what it was attested as, while it runs.")
+    ] = None,
     py_files: PyFilesOption = None,
     jars: JarsOption = None,
     files: FilesOption = None,
@@ -136,6 +143,7 @@ def exec_(
     from redoubt.agent.attest import Pins
     from redoubt.agent.exec import Execution, execute
     from redoubt.agent.https import Brokers
+    from redoubt.agent.membership import Role
     from redoubt.agent.process import protect_agent
     from redoubt.cli.agent_local import agent_for, describe, development_agent
     from redoubt.cli.agent_receipt import keep_receipt
@@ -143,7 +151,12 @@ def exec_(
 
     if broker and ca is None:
         raise UsageError("--broker needs --ca: a broker is known by its CA alone")
-    execution = Execution(secrets=_pairs(secret, "--secret"), user=user)
+    execution = Execution(
+        secrets=_pairs(secret, "--secret"),
+        user=user,
+        role=None if role is None else Role.parse(role),
+        status=status,
+    )
     say = session.output.say
     protect_agent()
     with _measured(session, cmd, py_files, jars, files, jvm_option, conf, env) as program:

@@ -66,14 +66,21 @@ def development_agent(
         yield agent_for(program, brokers, development.SimulatedAttester(), pins, say=say)
 
 
-def trust_program(workspace: Workspace, words: Sequence[str], program: MeasuredProgram, *, say: Say) -> SignedManifest:
-    """Make the development manifest trust *program* as it is, saying what changes by that."""
+def trust_program(
+    workspace: Workspace,
+    words: Sequence[str],
+    program: MeasuredProgram,
+    *,
+    say: Say,
+    roles: frozenset[tuple[str, str]] = frozenset(),
+) -> SignedManifest:
+    """Make the development manifest trust *program* as it is, and with these *roles*, saying what changes by that."""
     from redoubt.cli.manifest import plan_text
     from redoubt.trust.plan import plan
 
     laptop = _development().laptop
     current = laptop.current_manifest(workspace)
-    trusted = laptop.TrustedProgram(digest=program.descriptor.digest, arguments=(program.arguments,))
+    trusted = laptop.TrustedProgram(digest=program.descriptor.digest, arguments=(program.arguments,), roles=roles)
     manifest = laptop.draft(workspace, current, laptop.program_name(words), trusted)
     if current is not None:
         say(plan_text(plan(current.manifest, manifest), current))

@@ -43,7 +43,6 @@ def setup(
     """
     from datetime import UTC, datetime
 
-    from redoubt.broker.certificates import make_ca, make_server_certificate
     from redoubt.broker.config import CONFIG_FILE, new_config
     from redoubt.broker.location import SqliteLocation
     from redoubt.broker.root import FileRoot
@@ -51,6 +50,7 @@ def setup(
     from redoubt.broker.store import SqlStore
     from redoubt.keys.private import DIRECTORY_MODE, create_private_file, sync_directory
     from redoubt.keys.rootkey import create_root_key_file
+    from redoubt.pki.server import make_ca, make_server_certificate
     from redoubt.trust.broker_key import key_id
 
     hosts = host or ["127.0.0.1", "localhost"]

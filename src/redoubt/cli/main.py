@@ -55,6 +55,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "broker": "redoubt.cli.broker",
         "audit": "redoubt.cli.audit",
         "receipt": "redoubt.cli.receipt",
+        "cluster": "redoubt.cli.cluster",
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
     }

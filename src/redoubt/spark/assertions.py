@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from redoubt.errors import JarMissing, SparkError
-from redoubt.spark.conf import IN_PYTHON, PARQUET_COMMITTER, PARQUET_FACTORY, PARQUET_KMS_CLIENT, SEALED_CODEC
+from redoubt.spark.conf import (
+    COMMIT_PROTOCOL,
+    COMMITTER_FACTORY,
+    FILE_CONTEXT,
+    FILE_SYSTEM,
+    IN_PYTHON,
+    PARQUET_COMMITTER,
+    PARQUET_FACTORY,
+    PARQUET_KMS_CLIENT,
+    RDD_COMMITTER,
+    SEALED_CODEC,
+    STREAM_PROTOCOL,
+)
 from redoubt.spark.jar import jar_path
 
 if TYPE_CHECKING:
@@ -24,6 +36,12 @@ _CLASSES: Final = {
     "parquet.crypto.factory.class": PARQUET_FACTORY,
     "parquet.encryption.kms.client.class": PARQUET_KMS_CLIENT,
     "spark.sql.parquet.output.committer.class": PARQUET_COMMITTER,
+    "spark.sql.sources.commitProtocolClass": COMMIT_PROTOCOL,
+    "spark.sql.streaming.commitProtocolClass": STREAM_PROTOCOL,
+    "fs.file.impl": FILE_SYSTEM,
+    "fs.AbstractFileSystem.file.impl": FILE_CONTEXT,
+    "mapred.output.committer.class": RDD_COMMITTER,
+    "mapreduce.outputcommitter.factory.class": COMMITTER_FACTORY,
 }
 _HINT: Final = "Take the whole configuration of redoubt.spark.job().conf() when the session is built."
 
@@ -43,6 +61,7 @@ def assert_loaded(spark: SparkSession) -> None:
     for key, name in _CLASSES.items():
         if name not in str(hadoop.get(key, "")).split(","):
             raise SparkError(f"{key} is {hadoop.get(key)!r}, not {name}", hint=_HINT)
+    _check_file_system(jvm, hadoop)
     _check_codec(jvm, hadoop)
     _check_factories(jvm, hadoop)
     if not session.sessionState().dataSourceManager().dataSourceExists(IN_PYTHON):
@@ -60,6 +79,13 @@ def _check_class(jvm: Any, name: str) -> None:
     source = Path(found.getProtectionDomain().getCodeSource().getLocation().getPath())
     if source.resolve() != jar_path().resolve():
         raise JarMissing(f"{name} comes from {source}, not from {jar_path()}", hint="Remove the other jar.")
+
+
+def _check_file_system(jvm: Any, hadoop: Any) -> None:
+    """Ask Hadoop's own look-up, which prefers an instance that it has kept to what is configured."""
+    found = jvm.org.apache.hadoop.fs.Path("/").getFileSystem(hadoop).getClass().getName()
+    if found != FILE_SYSTEM:
+        raise SparkError(f"local files would be read and written through {found}", hint=_HINT)
 
 
 def _check_codec(jvm: Any, hadoop: Any) -> None:

@@ -16,8 +16,13 @@ from redoubt.errors import OptionRefused
 SEALED_CODEC = "io.redoubt.hadoop.SealedCodec"
 PARQUET_FACTORY = "io.redoubt.parquet.SealedCryptoFactory"
 PARQUET_KMS_CLIENT = "io.redoubt.parquet.RedoubtKmsClient"
-COMMIT_PROTOCOL = "io.redoubt.parquet.SealedCommitProtocol"
+COMMIT_PROTOCOL = "io.redoubt.commit.SealedCommitProtocol"
 PARQUET_COMMITTER = "io.redoubt.parquet.SealedOutputCommitter"
+FILE_SYSTEM = "io.redoubt.fs.SealedFileSystem"
+FILE_CONTEXT = "io.redoubt.fs.SealedFs"
+RDD_COMMITTER = "io.redoubt.commit.SealedRddCommitter"
+COMMITTER_FACTORY = "io.redoubt.commit.SealedCommitterFactory"
+STREAM_PROTOCOL = "io.redoubt.commit.StreamCommitProtocol"
 #: Name of the Data Source that Python registers; `sealed` is the class in jvm/ that asks for it.
 IN_PYTHON = "redoubt_sealed"
 SESSION_TIME_ZONE = "spark.sql.session.timeZone"
@@ -65,13 +70,39 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
             "spark.sql.sources.commitProtocolClass",
             COMMIT_PROTOCOL,
             sealed,
-            "df.write.parquet ends with a commit record, so that readers notice what is missing",
+            "df.write is sealed, and ends with a commit record, so that readers notice what is missing",
         ),
         Setting(
             "spark.sql.parquet.output.committer.class",
             PARQUET_COMMITTER,
             sealed,
             "no plaintext summary files beside sealed parts",
+        ),
+        Setting("spark.hadoop.fs.file.impl", FILE_SYSTEM, sealed, "a dataset is seen as its commit record lists it"),
+        Setting(
+            "spark.hadoop.fs.file.impl.disable.cache",
+            "true",
+            sealed,
+            "Hadoop's cache has no configuration in its key: another's file system could be handed to a job",
+        ),
+        Setting("spark.hadoop.fs.AbstractFileSystem.file.impl", FILE_CONTEXT, sealed, "the same for FileContext"),
+        Setting(
+            "spark.hadoop.mapred.output.committer.class",
+            RDD_COMMITTER,
+            sealed,
+            "saveAsTextFile and the like are sealed, and end with a commit record",
+        ),
+        Setting(
+            "spark.hadoop.mapreduce.outputcommitter.factory.class",
+            COMMITTER_FACTORY,
+            sealed,
+            "the same for saveAsNewAPIHadoopFile",
+        ),
+        Setting(
+            "spark.sql.streaming.commitProtocolClass",
+            STREAM_PROTOCOL,
+            sealed,
+            "file sinks of streaming queries would write plaintext",
         ),
         Setting("spark.sql.files.ignoreCorruptFiles", "false", sealed, "tampering is an error, never missing rows"),
         Setting("spark.sql.files.ignoreMissingFiles", "false", sealed, "a removed part is an error"),

@@ -11,7 +11,7 @@ The rules:
 3. The program's digest is in the manifest. Where the TEE shows the program in a claim of its own, that is compared
    too: what the attester says of itself is then only a name for what was measured.
 4. The binding level is the weaker one of what the TEE gives and what the caller could verify, and covers the least
-   level. The arguments match. A grant names program and TEE together.
+   level. The arguments match. A grant, of a dataset or of a role, names program and TEE together.
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ def _attempt(
         failures += _check_program(verified, found, program, tee, profile)
         failures += _check_arguments(claim, found, program)
         least, path = program.least_binding, ("programs", found, "binding")
-        if not any(it.program == found and it.tee == tee for it in manifest.grants):
+        granted = {(it.program, it.tee) for it in manifest.grants} | {(it.program, it.tee) for it in manifest.roles}
+        if (found, tee) not in granted:
             failures.append(_failed(GrantMissing, "grant", (), None, ("grants", found, tee)))
     if not binding.covers(least):
         failures.append(_failed(BindingRefused, "binding", (least.value,), binding.value, path))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from redoubt.evidence.claims import JSON
-from redoubt.trust.policy import Dataset, Grant, Manifest, Program, TeeProfile, Value
+from redoubt.trust.policy import Dataset, Grant, Manifest, Program, RoleGrant, TeeProfile, Value
 from redoubt.trust.public_key import public_key_text
 
 WRAPPER: Final = "redoubt_manifest"
@@ -29,6 +29,7 @@ def to_tree(manifest: Manifest) -> dict[str, JSON]:
             "programs": {name: _program(it) for name, it in manifest.programs.items()},
             "tees": {name: _tee(it) for name, it in manifest.tees.items()},
             "grants": [_grant(it) for it in manifest.grants],
+            "roles": [_role(it) for it in manifest.roles],
         }
     )
 
@@ -83,6 +84,10 @@ def _grant(grant: Grant) -> JSON:
         "dataset": grant.dataset,
         "actions": sorted(it.value for it in grant.actions),
     }
+
+
+def _role(grant: RoleGrant) -> JSON:
+    return {"program": grant.program, "tee": grant.tee, "domain": grant.domain, "roles": sorted(grant.roles)}
 
 
 def in_order(values: Iterable[Value]) -> tuple[Value, ...]:

@@ -123,10 +123,10 @@ class Fields:
         nothing: Mapping[str, object] = {}
         return self.take(name, _table, default=nothing, optional=optional)
 
-    def list(self, name: str) -> Iterator[Fields]:
+    def list(self, name: str, *, optional: bool = False) -> Iterator[Fields]:
         """Yield the tables in the list *name*; never none."""
         nothing: list[object] = []
-        for place, tree in enumerate(self.take(name, _list, default=nothing)):
+        for place, tree in enumerate(self.take(name, _list, default=nothing, optional=optional)):
             yield Fields(tree, (*self.path, name, f"[{place}]"), self.problems)
 
 

@@ -47,7 +47,7 @@ from redoubt.trust.fields import (
     text,
     value_set,
 )
-from redoubt.trust.policy import Action, Binding, Dataset, Grant, Manifest, Program
+from redoubt.trust.policy import Action, Binding, Dataset, Grant, Manifest, Program, RoleGrant
 from redoubt.trust.public_key import parse_public_key
 from redoubt.trust.read_tee import BINDING, HEX, optional_text, read_tee
 from redoubt.trust.references import check_references
@@ -122,7 +122,11 @@ def _checked(tree: object) -> Manifest:
     if not problems.found:
         check_references(manifest, problems)
     problems.raise_any()
-    return replace(manifest, grants=tuple(sorted(manifest.grants, key=_order)))
+    return replace(
+        manifest,
+        grants=tuple(sorted(manifest.grants, key=_order)),
+        roles=tuple(sorted(manifest.roles, key=lambda it: (it.program, it.tee, it.domain))),
+    )
 
 
 def _read(tree: object, problems: Problems) -> Manifest:
@@ -145,6 +149,7 @@ def _read(tree: object, problems: Problems) -> Manifest:
         programs={name: _program(fields, least) for name, fields in top.tables("programs")},
         tees={name: found for name, fields in top.tables("tees") if (found := read_tee(fields)) is not None},
         grants=tuple(_grant(fields) for fields in top.list("grants")),
+        roles=tuple(_role(fields) for fields in top.list("roles", optional=True)),
     )
     top.close()
     return manifest
@@ -244,6 +249,17 @@ def _grant(fields: Fields) -> Grant:
         tee=fields.take("tee", _NAME, default=""),
         dataset=fields.take("dataset", _NAME, default=""),
         actions=fields.set("actions", one_of(Action, list(Action))),
+    )
+    fields.close()
+    return found
+
+
+def _role(fields: Fields) -> RoleGrant:
+    found = RoleGrant(
+        program=fields.take("program", _NAME, default=""),
+        tee=fields.take("tee", _NAME, default=""),
+        domain=fields.take("domain", _NAME, default=""),
+        roles=fields.set("roles", _NAME),
     )
     fields.close()
     return found

@@ -75,6 +75,7 @@ def plan(old: Manifest | None, new: Manifest) -> Plan:
     before = pairs(old) if old is not None else frozenset()
     after = pairs(new)
     changes = tuple(_changes(old, new)) if old is not None else ()
+    changes += tuple(_roles(old, new))
     return Plan(tuple(sorted(after - before)), tuple(sorted(before - after)), changes)
 
 
@@ -211,6 +212,23 @@ def _level(
 def _named(path: Path, is_new: bool) -> Change:  # noqa: FBT001 - which side has it
     name = (path[-1],)
     return Change(path, Direction.CHANGED, name if is_new else (), () if is_new else name)
+
+
+def _roles(old: Manifest | None, new: Manifest) -> Iterator[Change]:
+    every = (*(old.roles if old is not None else ()), *new.roles)
+    for domain in sorted({it.domain for it in every}):
+        before = _takers(old, domain) if old is not None else frozenset[str]()
+        yield from _set(("roles", domain), before, _takers(new, domain))
+
+
+def _takers(manifest: Manifest, domain: str) -> frozenset[str]:
+    """Return, in words, which program of which digest may take which role of *domain* on which TEE."""
+    return frozenset(
+        f"{role}: {it.program} {manifest.programs[it.program].digest} on {it.tee}"
+        for it in manifest.roles
+        if it.domain == domain
+        for role in it.roles
+    )
 
 
 def _keys(keys: Mapping[str, bytes]) -> set[str]:

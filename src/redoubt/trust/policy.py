@@ -106,6 +106,16 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleGrant:
+    """Roles in a trust domain that one program may take on one TEE: what the broker certifies it as."""
+
+    program: str
+    tee: str
+    domain: str
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The policy of all owners together."""
 
@@ -122,3 +132,4 @@ class Manifest:
     programs: Mapping[str, Program]
     tees: Mapping[str, TeeProfile]
     grants: tuple[Grant, ...]
+    roles: tuple[RoleGrant, ...] = ()

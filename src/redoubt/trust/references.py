@@ -1,7 +1,8 @@
 """What the parts of one manifest say of each other: names that must exist, values that must not repeat.
 
 Decides, after every field is sound by itself, that no grant or dataset refers to something undefined, that nobody's
-key, id or measurement stands for two things, and that simulated evidence is granted nothing under a hardware-class key.
+key, id or measurement stands for two things, that simulated evidence is granted nothing under a hardware-class key, and
+that no trust domain mixes it with other evidence.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ def check_references(manifest: Manifest, problems: Problems) -> None:
     _check_owners(manifest, problems)
     _check_programs(manifest, problems)
     _check_grants(manifest, problems)
+    _check_roles(manifest, problems)
 
 
 def _check_owners(manifest: Manifest, problems: Problems) -> None:
@@ -74,6 +76,25 @@ def _check_grants(manifest: Manifest, problems: Problems) -> None:
         hardware = any(it.assurance is Assurance.HARDWARE for it in manifest.datasets[grant.dataset].keys)
         if profile.kind is Tee.SIMULATED and hardware:
             reason = f"grants {grant.dataset!r}, whose keys are of class hw, to simulated evidence"
+            problems.add((*path, "tee"), ManifestAssurance, reason)
+
+
+def _check_roles(manifest: Manifest, problems: Problems) -> None:
+    _unique(
+        ((("roles", f"[{place}]"), (it.program, it.tee, it.domain)) for place, it in enumerate(manifest.roles)),
+        problems,
+    )
+    simulated: dict[str, bool] = {}
+    for place, grant in enumerate(manifest.roles):
+        path: Path = ("roles", f"[{place}]")
+        before = len(problems.found)
+        _known([grant.program], manifest.programs, (*path, "program"), problems)
+        _known([grant.tee], manifest.tees, (*path, "tee"), problems)
+        if len(problems.found) > before:
+            continue
+        kind = manifest.tees[grant.tee].kind is Tee.SIMULATED
+        if simulated.setdefault(grant.domain, kind) is not kind:
+            reason = f"the trust domain {grant.domain!r} has roles on simulated and on other evidence"
             problems.add((*path, "tee"), ManifestAssurance, reason)
 
 

@@ -3,6 +3,7 @@ package io.redoubt.hadoop;
 import io.redoubt.crypto.Header;
 import io.redoubt.keys.EndpointClient;
 import io.redoubt.sealed.StandalonePreamble;
+import io.redoubt.write.DatasetWrite;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -30,7 +31,7 @@ import org.apache.hadoop.io.compress.SplittableCompressionCodec;
  */
 public final class SealedCodec implements Configurable, SplittableCompressionCodec {
     /** Configuration key: name of the primary key for what is written; the workspace's default if absent. */
-    public static final String KEY = "redoubt.key";
+    public static final String KEY = DatasetWrite.KEY;
 
     /** Configuration key: media type of what is written. */
     public static final String MEDIA_TYPE = "redoubt.media-type";

@@ -1,5 +1,6 @@
 package io.redoubt.parquet;
 
+import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
 import io.redoubt.sealed.Dataset;
 import io.redoubt.sealed.OncePerQuery;
@@ -50,7 +51,7 @@ final class Completeness {
                 Long length = lengths.get(part.name().substring(part.name().lastIndexOf('/') + 1));
                 if (length == null) {
                     throw new RedoubtException(
-                            Refusal.PART_MISSING, "part " + part.name() + " of " + dataset.root() + " is missing");
+                            ErrorCode.PART_MISSING, "part " + part.name() + " of " + dataset.root() + " is missing");
                 }
                 part.checkLength(length);
             }

@@ -1,5 +1,6 @@
 package io.redoubt.parquet;
 
+import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
 import io.redoubt.keys.DataKey;
 import java.security.GeneralSecurityException;
@@ -72,6 +73,6 @@ final class DekWrap {
     }
 
     private static RedoubtException refused(MasterKeyId id) {
-        return new RedoubtException(Refusal.KEY_CONTEXT, "a Parquet file's wrapped key does not open as " + id);
+        return new RedoubtException(ErrorCode.KEY_CONTEXT, "a Parquet file's wrapped key does not open as " + id);
     }
 }

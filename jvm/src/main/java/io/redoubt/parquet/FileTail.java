@@ -60,6 +60,6 @@ record FileTail(Algorithm algorithm) {
     }
 
     private static RedoubtException plaintext(Path file) {
-        return new RedoubtException(Refusal.PLAINTEXT, file + " does not end as an encrypted Parquet file");
+        return new RedoubtException(ErrorCode.PLAINTEXT, file + " does not end as an encrypted Parquet file");
     }
 }

@@ -2,6 +2,7 @@ package io.redoubt.parquet;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.redoubt.write.WrittenPart;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -21,7 +22,8 @@ public final class ManagedWrites {
 
     private ManagedWrites() {}
 
-    static synchronized void put(UUID commit, List<WrittenPart> parts) {
+    /** Keeps the parts of a job that has finished. */
+    public static synchronized void put(UUID commit, List<WrittenPart> parts) {
         FINISHED.put(commit, parts);
     }
 

@@ -4,6 +4,7 @@ import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
 import io.redoubt.keys.DataKey;
 import io.redoubt.sealed.KeyFiles;
+import io.redoubt.sealed.Storage;
 import java.io.IOException;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
@@ -58,6 +59,6 @@ public final class RedoubtKmsClient implements KmsClient {
             throw new RedoubtException(ErrorCode.OPTION_REFUSED, ROOT + " is not set");
         }
         Path root = new Path(folder);
-        return new KeyFiles(root.getFileSystem(configuration), root, id.dataset()).dataKey(id.dataKey(), configuration);
+        return new KeyFiles(Storage.of(root, configuration), root, id.dataset()).dataKey(id.dataKey(), configuration);
     }
 }

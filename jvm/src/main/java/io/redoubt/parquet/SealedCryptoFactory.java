@@ -4,6 +4,10 @@ import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
 import io.redoubt.parquet.MasterKeyId.Label;
 import io.redoubt.sealed.KeyFiles;
+import io.redoubt.sealed.Storage;
+import io.redoubt.write.Paths;
+import io.redoubt.write.PlaintextOption;
+import io.redoubt.write.WriteJob;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -62,13 +66,13 @@ public final class SealedCryptoFactory implements EncryptionPropertiesFactory, D
 
     private static FileEncryptionProperties encryption(
             WriteJob job, Path file, WriteContext context, Configuration conf) throws IOException {
-        KeyFiles keys = new KeyFiles(job.root().getFileSystem(conf), job.root(), job.dataset());
+        KeyFiles keys = new KeyFiles(Storage.of(job.root(), conf), job.root(), job.dataset());
         Algorithm algorithm = Algorithm.of(conf);
         String name = Paths.partName(job.prefix(), Paths.inOutput(file));
         byte[] footerDek = DekWrap.newDek();
         FileEncryptionProperties.Builder properties = FileEncryptionProperties.builder(footerDek)
                 .withAlgorithm(algorithm.cipher())
-                .withFooterKeyMetadata(material(footerDek, keys, job.footerKey(), Label.FOOTER, conf))
+                .withFooterKeyMetadata(material(footerDek, keys, job.dataKey(), Label.FOOTER, conf))
                 .withAADPrefix(new PartIdentity(job.dataset(), job.commit(), algorithm, name).aadPrefix());
         if (!job.columnKeys().isEmpty()) {
             properties.withEncryptedColumns(columns(job, context, keys, conf)).withCompleteColumnEncryption();
@@ -112,7 +116,7 @@ public final class SealedCryptoFactory implements EncryptionPropertiesFactory, D
     }
 
     private static FileDecryptionProperties decryption(Path file, Configuration conf) throws IOException {
-        FileSystem fileSystem = file.getFileSystem(conf);
+        FileSystem fileSystem = Storage.of(file, conf);
         ExpectedPart expected = ExpectedPart.of(fileSystem, file, conf);
         byte[] prefix = expected.identity().aadPrefix();
         KeyFiles keys = new KeyFiles(fileSystem, expected.root(), expected.identity().dataset());

@@ -1,5 +1,6 @@
 package io.redoubt.parquet;
 
+import io.redoubt.write.Paths;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
+import io.redoubt.fs.ReadOptions;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -52,9 +53,9 @@ public final class SealedTables {
         Path root = given.getFileSystem(spark.sessionState().newHadoopConf()).makeQualified(given);
         Map<String, String> settings = new HashMap<>(userOptions);
         settings.put(DecryptionPropertiesFactory.CRYPTO_FACTORY_CLASS_PROPERTY_NAME, SealedCryptoFactory.class.getName());
-        settings.put(ExpectedPart.ROOT, root.toString());
-        settings.put(ExpectedPart.DATASET, dataset);
-        settings.put(ExpectedPart.COMMIT, commitDigest);
+        settings.put(ReadOptions.ROOT, root.toString());
+        settings.put(ReadOptions.DATASET, dataset);
+        settings.put(ReadOptions.COMMIT, commitDigest);
         settings.put("ignoreCorruptFiles", "false");
         settings.put("ignoreMissingFiles", "false");
         CaseInsensitiveMap<String> options =

@@ -32,6 +32,7 @@ public final class Dataset {
     private final Path root;
     private final CommitRecord commit;
     private final String commitDigest;
+    private DatasetView view;
 
     private Dataset(FileSystem fileSystem, Path root, CommitRecord commit, String commitDigest) {
         this.fileSystem = fileSystem;
@@ -144,15 +145,29 @@ public final class Dataset {
     }
 
     /**
-     * Returns what the head commit lists about a file below the root.
+     * Returns what the head commit lists about a file below the root, by the part's own name or the one that is shown.
      *
      * @throws RedoubtException {@code sealed.part_unlisted}: it lists nothing
      */
     public Part part(Path file) throws RedoubtException {
         String name = nameOf(file);
-        return commit.part(name)
+        return view().file(name)
+                .map(DatasetView.Shown::part)
                 .orElseThrow(() -> new RedoubtException(
                         ErrorCode.PART_UNLISTED, name + " is not listed in commit " + commit.number() + " of " + root));
+    }
+
+    /** Returns the files and folders that a program sees. */
+    public synchronized DatasetView view() throws RedoubtException {
+        if (view == null) {
+            view = new DatasetView(commit);
+        }
+        return view;
+    }
+
+    /** Returns where a part is stored. */
+    public Path fileOf(Part part) {
+        return new Path(root, new Path(null, null, part.name()));
     }
 
     /** Returns a data key of this dataset, unwrapped by the job's key endpoint. */

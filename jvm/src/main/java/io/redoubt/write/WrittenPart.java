@@ -1,4 +1,4 @@
-package io.redoubt.parquet;
+package io.redoubt.write;
 
 import java.io.Serializable;
 
@@ -7,6 +7,7 @@ import java.io.Serializable;
  * of the folder shows.
  *
  * @param name path relative to the dataset
+ * @param prefix lower-case hex of the first 56 bytes of its body; empty for Parquet
  * @param sha256 lower-case hex SHA-256 of the file
  */
-record WrittenPart(String name, long length, String sha256) implements Serializable {}
+public record WrittenPart(String name, long length, String prefix, String sha256, String mediaType) implements Serializable {}

@@ -1,24 +1,25 @@
-package io.redoubt.parquet;
+package io.redoubt.write;
 
 import java.io.IOException;
 
 /** Lets checked exceptions through methods of Scala classes, which declare none but may throw any. */
-final class Sneaky {
+public final class Sneaky {
     /** Something that fails with an IOException. */
     @FunctionalInterface
-    interface Call<T> {
+    public interface Call<T> {
         T call() throws IOException;
     }
 
     /** Something without a result that fails with an IOException. */
     @FunctionalInterface
-    interface Action {
+    public interface Action {
         void run() throws IOException;
     }
 
     private Sneaky() {}
 
-    static <T> T get(Call<T> call) {
+    /** Returns what a call returns. */
+    public static <T> T get(Call<T> call) {
         try {
             return call.call();
         } catch (IOException e) {
@@ -26,7 +27,8 @@ final class Sneaky {
         }
     }
 
-    static void run(Action action) {
+    /** Does something. */
+    public static void run(Action action) {
         try {
             action.run();
         } catch (IOException e) {
@@ -35,7 +37,7 @@ final class Sneaky {
     }
 
     /** Throws {@code e} as it is; declared to return so that callers can {@code throw} it. */
-    static RuntimeException raise(IOException e) {
+    public static RuntimeException raise(IOException e) {
         return Sneaky.<RuntimeException>unchecked(e);
     }
 

@@ -1,4 +1,4 @@
-package io.redoubt.parquet;
+package io.redoubt.write;
 
 import io.redoubt.crypto.BodyEncryptor;
 import io.redoubt.crypto.Header;
@@ -22,37 +22,44 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.UUID;
+import java.util.function.Predicate;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 
-/** The commit record of a native write ({@code docs/format.md}, "Commit record"). */
+/** The commit record of a write ({@code docs/format.md}, "Commit record"). */
 final class NewCommit {
     private static final String RECORD_MEDIA_TYPE = "application/vnd.redoubt.commit+json";
-    private static final String PART_MEDIA_TYPE = "application/vnd.apache.parquet";
 
     private final WriteJob job;
     private final UUID write;
     private final List<WrittenPart> added;
+    private final Predicate<Part> replaced;
     private final String created = Instant.now().truncatedTo(ChronoUnit.SECONDS).toString();
 
-    NewCommit(WriteJob job, UUID write, List<WrittenPart> added) {
+    /** The record of {@code added} and of what was there, but for the parts that are {@code replaced}. */
+    NewCommit(WriteJob job, UUID write, List<WrittenPart> added, Predicate<Part> replaced) {
         this.job = job;
         this.write = write;
         this.added = added;
+        this.replaced = replaced;
     }
 
     /** Stores the record as successor of {@code head}; returns nothing if another record took its number. */
     Optional<CommitHead> publish(
-            FileSystem fileSystem, Optional<Dataset> head, SortedMap<String, String> properties, Configuration conf)
+            FileSystem fileSystem,
+            Optional<Dataset> head,
+            String operation,
+            SortedMap<String, String> properties,
+            Configuration conf)
             throws IOException {
         long number = head.map(dataset -> dataset.commit().number() + 1).orElse(1L);
         String name = "_commits/" + String.format(Locale.ROOT, "%08d", number);
-        DataKey key = new KeyFiles(fileSystem, job.root(), job.dataset()).dataKey(job.footerKey(), conf);
+        DataKey key = new KeyFiles(fileSystem, job.root(), job.dataset()).dataKey(job.dataKey(), conf);
         byte[] header = new Header(
                         Header.Purpose.COMMIT, key.id(), job.dataset(), job.commit(), name, RECORD_MEDIA_TYPE)
                 .encode();
-        byte[] plaintext = record(number, head, properties).encode();
+        byte[] plaintext = record(number, head, operation, properties).encode();
         ByteArrayOutputStream record = new ByteArrayOutputStream(header.length + plaintext.length + 1024);
         record.write(header);
         BodyEncryptor body = key.newBody(header, record);
@@ -63,13 +70,14 @@ final class NewCommit {
         return created ? Optional.of(new CommitHead(number, Dataset.digestOf(file))) : Optional.empty();
     }
 
-    private CommitRecord record(long number, Optional<Dataset> head, SortedMap<String, String> properties) {
+    private CommitRecord record(
+            long number, Optional<Dataset> head, String operation, SortedMap<String, String> properties) {
         return new CommitRecord(
                 job.dataset(),
                 job.commit(),
                 number,
                 head.map(Dataset::commitDigest),
-                head.isPresent() ? "append" : "create",
+                operation,
                 write,
                 created,
                 properties,
@@ -78,17 +86,18 @@ final class NewCommit {
 
     private List<Part> parts(Optional<CommitRecord> before) {
         List<Part> parts = new ArrayList<>(before.map(CommitRecord::parts).orElse(List.of()));
+        parts.removeIf(replaced);
         for (WrittenPart part : added) {
             parts.add(new Part(
                     part.name(),
-                    Part.Kind.PARQUET,
+                    job.kind(),
                     job.commit(),
-                    job.footerKey(),
+                    job.dataKey(),
                     job.dataset(),
                     part.length(),
-                    "",
+                    part.prefix(),
                     part.sha256(),
-                    PART_MEDIA_TYPE));
+                    part.mediaType()));
         }
         parts.sort(Comparator.comparing(part -> part.name().getBytes(StandardCharsets.UTF_8), Arrays::compareUnsigned));
         return parts;

@@ -1,29 +1,28 @@
-package io.redoubt.parquet;
+package io.redoubt.commit;
 
-import io.redoubt.ErrorCode;
-import io.redoubt.RedoubtException;
-import io.redoubt.sealed.Dataset;
-import java.io.IOException;
+import io.redoubt.parquet.ManagedWrites;
+import io.redoubt.sealed.Part;
+import io.redoubt.write.DatasetWrite;
+import io.redoubt.write.Replaced;
+import io.redoubt.write.Sneaky;
+import io.redoubt.write.TaskFiles;
+import io.redoubt.write.WriteJob;
+import io.redoubt.write.WrittenPart;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.ThreadLocalRandom;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.mapreduce.JobContext;
 import org.apache.hadoop.mapreduce.MRJobConfig;
 import org.apache.hadoop.mapreduce.TaskAttemptContext;
-import org.apache.parquet.crypto.EncryptionPropertiesFactory;
-import org.apache.parquet.hadoop.ParquetOutputFormat;
 import org.apache.spark.internal.io.FileNameSpec;
 import org.apache.spark.sql.execution.datasources.SQLHadoopMapReduceCommitProtocol;
 import scala.Option;
 import scala.jdk.javaapi.CollectionConverters;
 
 /**
- * How Spark's DataFrame writer ends a write of sealed Parquet ({@code spark.sql.sources.commitProtocolClass}). Writes of other
- * formats, and Parquet in clear by {@code redoubt.plaintext=allow}, pass through unchanged.
+ * A write of sealed Parquet, whose files Hadoop's committer moves into place.
  *
  * <ol>
  *   <li>{@code setupJob}, on the driver: an unmodified {@code df.write.parquet} gets its data keys and ids here; one by {@code
@@ -31,38 +30,28 @@ import scala.jdk.javaapi.CollectionConverters;
  *   <li>{@code commitTask}: each file is made durable, hashed, and reported to the driver on Spark's own channel.
  *   <li>{@code commitJob}, on the driver: the commit record lists what tasks reported, never what the folder shows.
  * </ol>
- *
- * <p>Refused, because names of parts would not be known while they are written: custom partition locations, and overwriting
- * single partitions, statically or dynamically.
  */
-public final class SealedCommitProtocol extends SQLHadoopMapReduceCommitProtocol {
+final class ParquetProtocol extends SQLHadoopMapReduceCommitProtocol {
     private static final long serialVersionUID = 1L;
 
     private final String output;
-    private final boolean dynamicPartitionOverwrite;
+    private final Replaced replaced;
     private final List<String> written = new ArrayList<>();
-    private transient NativeWrite nativeWrite;
+    private transient DatasetWrite nativeWrite;
 
-    /** Made by Spark, for one write. */
-    public SealedCommitProtocol(String jobId, String path, boolean dynamicPartitionOverwrite) {
-        super(jobId, path, dynamicPartitionOverwrite);
-        this.output = path;
-        this.dynamicPartitionOverwrite = dynamicPartitionOverwrite;
+    ParquetProtocol(String jobId, String output, Replaced replaced) {
+        // Partitions are replaced by the commit record, so files of such a write need no staging of Spark's.
+        super(jobId, output, false);
+        this.output = output;
+        this.replaced = replaced;
     }
 
     @Override
     public void setupJob(JobContext context) {
         Configuration conf = context.getConfiguration();
         Sneaky.run(() -> {
-            if (!isSealed(conf)) {
-                return;
-            }
-            if (dynamicPartitionOverwrite) {
-                throw new RedoubtException(
-                        ErrorCode.OPTION_REFUSED, "partitionOverwriteMode=dynamic is not supported on sealed tables");
-            }
             if (!WriteJob.isConfigured(conf)) {
-                nativeWrite = NativeWrite.begin(new Path(output), conf);
+                nativeWrite = DatasetWrite.begin(new Path(output), Part.Kind.PARQUET, replaced, conf);
                 nativeWrite.job().store(conf);
                 // Attempt 0 is every job's; its committer would move what a dead job's tasks left there along with ours.
                 conf.setInt(MRJobConfig.APPLICATION_ATTEMPT_ID, ThreadLocalRandom.current().nextInt(1, Integer.MAX_VALUE));
@@ -74,9 +63,6 @@ public final class SealedCommitProtocol extends SQLHadoopMapReduceCommitProtocol
     /** Names files so that two attempts of a task never make the same part. */
     @Override
     public String getFilename(TaskAttemptContext context, FileNameSpec spec) {
-        if (!Sneaky.get(() -> isSealed(context.getConfiguration()))) {
-            return super.getFilename(context, spec);
-        }
         String attempt = "-" + context.getTaskAttemptID().getId();
         return super.getFilename(context, new FileNameSpec(spec.prefix(), attempt + spec.suffix()));
     }
@@ -96,12 +82,7 @@ public final class SealedCommitProtocol extends SQLHadoopMapReduceCommitProtocol
 
     @Override
     public String newTaskTempFileAbsPath(TaskAttemptContext context, String folder, FileNameSpec spec) {
-        if (Sneaky.get(() -> isSealed(context.getConfiguration()))) {
-            throw Sneaky.raise(new RedoubtException(
-                    ErrorCode.OPTION_REFUSED,
-                    "partitions of a sealed table lie in its own folder, not at custom locations such as " + folder));
-        }
-        return super.newTaskTempFileAbsPath(context, folder, spec);
+        throw PartsProtocol.customLocation(folder);
     }
 
     @Override
@@ -109,11 +90,9 @@ public final class SealedCommitProtocol extends SQLHadoopMapReduceCommitProtocol
         Configuration conf = context.getConfiguration();
         ArrayList<WrittenPart> parts = new ArrayList<>();
         Sneaky.run(() -> {
-            if (isSealed(conf)) {
-                WriteJob job = WriteJob.of(conf);
-                for (String file : written) {
-                    parts.add(TaskFiles.finish(new Path(file), job, conf));
-                }
+            WriteJob job = WriteJob.of(conf);
+            for (String file : written) {
+                parts.add(TaskFiles.finish(new Path(file), job, conf));
             }
         });
         return new TaskCommitMessage(new Report(super.commitTask(context), parts));
@@ -131,35 +110,23 @@ public final class SealedCommitProtocol extends SQLHadoopMapReduceCommitProtocol
         super.commitJob(context, CollectionConverters.asScala(ofSpark).toSeq());
         Configuration conf = context.getConfiguration();
         Sneaky.run(() -> {
-            if (isSealed(conf)) {
+            TaskFiles.checkInPlace(WriteJob.of(conf), parts, conf);
+            if (nativeWrite != null) {
+                nativeWrite.commit(parts, conf);
+            } else {
                 WriteJob job = WriteJob.of(conf);
                 TaskFiles.syncFolders(job, parts, conf);
-                if (nativeWrite != null) {
-                    nativeWrite.commit(parts, conf);
-                } else {
-                    ManagedWrites.put(job.commit(), parts);
-                }
+                ManagedWrites.put(job.commit(), parts);
             }
         });
     }
 
-    /** Spark deletes what a write overwrites. A whole dataset may go; a part of one would leave a broken commit. */
     @Override
-    public boolean deleteWithJob(FileSystem fileSystem, Path path, boolean recursive) {
-        Optional<Path> root = Sneaky.get(() -> Dataset.rootOf(fileSystem, path));
-        if (root.isPresent()) {
-            throw Sneaky.raise(new RedoubtException(
-                    ErrorCode.OPTION_REFUSED,
-                    path + " is a part of the sealed dataset " + root.get() + ": overwrite the dataset as a whole"));
+    public void abortJob(JobContext context) {
+        super.abortJob(context);
+        if (nativeWrite != null) {
+            Sneaky.run(nativeWrite::discard);
         }
-        return super.deleteWithJob(fileSystem, path, recursive);
-    }
-
-    private static boolean isSealed(Configuration conf) throws IOException {
-        return conf.get(ParquetOutputFormat.WRITE_SUPPORT_CLASS) != null
-                && SealedCryptoFactory.class.getName()
-                        .equals(conf.getTrimmed(EncryptionPropertiesFactory.CRYPTO_FACTORY_CLASS_PROPERTY_NAME))
-                && !PlaintextOption.chosen(conf);
     }
 
     /** What a task tells the driver: Spark's own message, and the parts. */

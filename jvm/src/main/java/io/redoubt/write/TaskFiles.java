@@ -1,5 +1,8 @@
-package io.redoubt.parquet;
+package io.redoubt.write;
 
+import io.redoubt.ErrorCode;
+import io.redoubt.RedoubtException;
+import io.redoubt.sealed.Storage;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.channels.FileChannel;
@@ -16,17 +19,18 @@ import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 
 /** What is done with the files of a write when they are complete, so that a commit record may list them. */
-final class TaskFiles {
+public final class TaskFiles {
+    private static final String PARQUET_MEDIA_TYPE = "application/vnd.apache.parquet";
     private static final int BUFFER_BYTES = 1 << 20;
 
     private TaskFiles() {}
 
     /** Makes a file that this task has written durable, and returns what the commit lists of it. */
-    static WrittenPart finish(Path file, WriteJob job, Configuration conf) throws IOException {
-        FileSystem fileSystem = file.getFileSystem(conf);
-        if (fileSystem instanceof ChecksumFileSystem checked) {
-            // Hadoop's .crc files would be orphans beside the parts, and their errors would come before ours.
-            checked.getRawFileSystem().delete(checked.getChecksumFile(file), false);
+    public static WrittenPart finish(Path file, WriteJob job, Configuration conf) throws IOException {
+        FileSystem fileSystem = Storage.of(file, conf);
+        if (file.getFileSystem(conf) instanceof ChecksumFileSystem checked) {
+            // Hadoop's .crc files would be orphans beside the parts.
+            fileSystem.delete(checked.getChecksumFile(file), false);
         }
         sync(fileSystem, file, StandardOpenOption.WRITE);
         MessageDigest digest = sha256();
@@ -39,12 +43,29 @@ final class TaskFiles {
             }
         }
         String name = Paths.partName(job.prefix(), Paths.inOutput(file));
-        return new WrittenPart(name, length, HexFormat.of().formatHex(digest.digest()));
+        return new WrittenPart(name, length, "", HexFormat.of().formatHex(digest.digest()), PARQUET_MEDIA_TYPE);
+    }
+
+    /**
+     * Checks that what tasks reported lies where the commit will list it: another job's committer in the same folder may have
+     * removed it on the way.
+     *
+     * @throws RedoubtException {@code sealed.conflict}
+     */
+    public static void checkInPlace(WriteJob job, List<WrittenPart> parts, Configuration conf) throws IOException {
+        FileSystem storage = Storage.of(job.root(), conf);
+        for (WrittenPart part : parts) {
+            Path file = new Path(job.root(), new Path(null, null, part.name()));
+            if (!storage.exists(file) || storage.getFileStatus(file).getLen() != part.length()) {
+                throw new RedoubtException(
+                        ErrorCode.CONFLICT, "part " + part.name() + " of " + job.root() + " was lost before it was committed");
+            }
+        }
     }
 
     /** Makes the entries of the folders durable in which parts lie, up to the dataset. */
-    static void syncFolders(WriteJob job, List<WrittenPart> parts, Configuration conf) throws IOException {
-        FileSystem fileSystem = job.root().getFileSystem(conf);
+    public static void syncFolders(WriteJob job, List<WrittenPart> parts, Configuration conf) throws IOException {
+        FileSystem fileSystem = Storage.of(job.root(), conf);
         Set<String> folders = new HashSet<>();
         for (WrittenPart part : parts) {
             String folder = part.name();

@@ -1,17 +1,18 @@
-package io.redoubt.parquet;
+package io.redoubt.write;
 
 import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
 import io.redoubt.sealed.Dataset;
+import io.redoubt.sealed.Storage;
 import java.io.IOException;
 import java.util.Optional;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 
-/** The explicit choice to read or write a Parquet file in clear, which holds outside of sealed datasets only. */
-final class PlaintextOption {
+/** The explicit choice to write in clear, or to read Parquet in clear, which holds outside of sealed datasets only. */
+public final class PlaintextOption {
     /** Option of a read or write: {@code allow}, or {@code refuse}, the default. */
-    static final String NAME = "redoubt.plaintext";
+    public static final String NAME = "redoubt.plaintext";
 
     private PlaintextOption() {}
 
@@ -20,7 +21,7 @@ final class PlaintextOption {
      *
      * @throws RedoubtException {@code spark.option}: the option has another value
      */
-    static boolean chosen(Configuration configuration) throws RedoubtException {
+    public static boolean chosen(Configuration configuration) throws RedoubtException {
         String value = configuration.getTrimmed(NAME, "refuse");
         return switch (value) {
             case "allow" -> true;
@@ -35,11 +36,11 @@ final class PlaintextOption {
      *
      * @throws RedoubtException {@code sealed.plaintext}: the file lies in a sealed dataset
      */
-    static void check(Path file, Configuration configuration) throws IOException {
-        Optional<Path> root = Dataset.rootOf(file.getFileSystem(configuration), file);
+    public static void check(Path file, Configuration configuration) throws IOException {
+        Optional<Path> root = Dataset.rootOf(Storage.of(file, configuration), file);
         if (root.isPresent()) {
             throw new RedoubtException(
-                    Refusal.PLAINTEXT, NAME + "=allow does not hold within the sealed dataset " + root.get());
+                    ErrorCode.PLAINTEXT, NAME + "=allow does not hold within the sealed dataset " + root.get());
         }
     }
 }

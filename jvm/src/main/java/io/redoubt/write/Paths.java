@@ -1,4 +1,4 @@
-package io.redoubt.parquet;
+package io.redoubt.write;
 
 import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
@@ -10,7 +10,7 @@ import java.util.regex.Pattern;
 import org.apache.hadoop.fs.Path;
 
 /** From paths of files to names of parts. */
-final class Paths {
+public final class Paths {
     private static final Pattern MANAGED =
             Pattern.compile("data/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/(.+)", Pattern.DOTALL);
     private static final Pattern ATTEMPT = Pattern.compile("/_temporary/\\d+/_temporary/attempt_[^/]+/");
@@ -18,8 +18,9 @@ final class Paths {
     private Paths() {}
 
     /** A name of the form {@code data/<commit id>/<rest>}. */
-    record Managed(UUID commit, String rest) {
-        static Optional<Managed> of(String name) {
+    public record Managed(UUID commit, String rest) {
+        /** Returns the parts of such a name; nothing for any other. */
+        public static Optional<Managed> of(String name) {
             Matcher match = MANAGED.matcher(name);
             return match.matches()
                     ? Optional.of(new Managed(UUID.fromString(match.group(1)), match.group(2)))
@@ -32,7 +33,7 @@ final class Paths {
      *
      * @throws RedoubtException {@code sealed.part_unlisted}: it does not lie there
      */
-    static String below(Path root, Path file) throws RedoubtException {
+    public static String below(Path root, Path file) throws RedoubtException {
         String base = root.toUri().getPath();
         String path = file.toUri().getPath();
         String start = base.endsWith("/") ? base : base + "/";
@@ -47,7 +48,7 @@ final class Paths {
      *
      * @throws RedoubtException {@code spark.option}: it is not in a task attempt's folder, so nothing says where it will lie
      */
-    static String inOutput(Path temporary) throws RedoubtException {
+    public static String inOutput(Path temporary) throws RedoubtException {
         String path = temporary.toUri().getPath();
         Matcher match = ATTEMPT.matcher(path);
         int end = -1;
@@ -58,13 +59,13 @@ final class Paths {
             throw new RedoubtException(
                     ErrorCode.OPTION_REFUSED,
                     temporary + " is not written into a task attempt's folder: sealed Parquet needs Spark's DataFrame writer with"
-                            + " spark.sql.sources.commitProtocolClass=" + SealedCommitProtocol.class.getName());
+                            + " spark.sql.sources.commitProtocolClass=" + WriteJob.PROTOCOL);
         }
         return path.substring(end);
     }
 
     /** Returns the name of a part, checked. */
-    static String partName(String prefix, String inOutput) throws RedoubtException {
+    public static String partName(String prefix, String inOutput) throws RedoubtException {
         return PartName.check(prefix.isEmpty() ? inOutput : prefix + "/" + inOutput);
     }
 }

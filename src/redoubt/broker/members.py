@@ -1,0 +1,79 @@
+"""Certificates of roles: what makes an attested program a member of a trust domain.
+
+The rules, in the order in which they are applied:
+
+1. The caller holds an attestation result (:meth:`redoubt.broker.attested.Keys.authenticate`).
+2. Its request is for a key that signed the request *for this result*, and names nobody (:mod:`redoubt.pki.request`).
+3. The manifest in force lets the attested program take the role, on a TEE that its evidence satisfied.
+4. A request is good once.
+
+The name follows from what was attested: domain and role from the manifest, the id from the attested key. The answer is
+encrypted to that key, since it holds the secret that the members of the domain share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+from uuid import UUID
+
+import rfc8785
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from redoubt.broker.attested import Attested
+from redoubt.broker.core import Core, Event
+from redoubt.broker.derive import derived_key
+from redoubt.broker.release import release_role
+from redoubt.evidence.claims import JSON
+from redoubt.pki.authority import domain_authority, domain_secret, trust_bundle
+from redoubt.pki.request import verify_request
+from redoubt.pki.spiffe import SpiffeId
+from redoubt.protocol.jwe import encrypt
+from redoubt.protocol.membership import CertificateRequest, Membership
+
+_LABEL: Final = b"redoubt/trust-domains/v1"
+_ID_DIGITS: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """The CA of a broker's trust domains."""
+
+    core: Core
+
+    def certify(self, attested: Attested, request: CertificateRequest) -> bytes:
+        """Return certificate, trusted CAs and the domain's secret, encrypted to the attested key.
+
+        Raises:
+            RequestRefused: the request is not one for this result, or its key did not sign it.
+            RoleRefused: the manifest does not let the program take the role.
+            NonceReplayed: the request was answered before.
+        """
+        core, result, now = self.core, attested.result, self.core.clock()
+        facts: dict[str, JSON] = attested.facts | {
+            "domain": request.domain,
+            "role": request.role,
+            "manifest": attested.policy.digest,
+        }
+        with core.audited(Event.CERTIFICATE, facts):
+            key = verify_request(request.request, result=result.token_id)
+            facts["program"] = release_role(result, policy=attested.policy, domain=request.domain, role=request.role)
+            once = UUID(bytes=sha256(request.request).digest()[:16])
+            core.store.sessions.use_once(once, expires=result.valid_until)
+            name = SpiffeId(domain=request.domain, role=request.role, id=_id_of(attested))
+            seed = derived_key(core.store.signing_key, label=_LABEL)
+            certificate = domain_authority(seed, domain=name.domain, now=now).issue(name, key, now=now)
+            facts |= {"name": str(name), "serial": f"{certificate.serial_number:x}"}
+        membership = Membership(
+            name=name,
+            certificate=certificate.public_bytes(Encoding.PEM),
+            bundle=trust_bundle(seed, domain=name.domain, now=now),
+            secret=domain_secret(seed, domain=name.domain),
+        )
+        return encrypt(membership.encode(), attested.recipient)
+
+
+def _id_of(attested: Attested) -> str:
+    """Return the id of the attested key: one process has one, over all its renewals."""
+    return sha256(rfc8785.dumps(dict(attested.result.key))).hexdigest()[:_ID_DIGITS]

@@ -1,0 +1,297 @@
+"""``redoubt cluster``: a Spark standalone cluster for one trust domain, on this machine.
+
+Master, workers and executors each run under an agent of their own; who does not attest does not join (docs/cluster.md).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from redoubt.cli.agent import CommandArgument, FilesOption, JarsOption, PyFilesOption
+from redoubt.cli.attest import Choice
+from redoubt.cli.session import Session, command, group
+from redoubt.errors import TeeMissing, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redoubt.spark.cluster.state import ClusterState
+
+app = group("Start, watch and end a Spark standalone cluster whose every process is attested.")
+
+NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="The cluster's name in this workspace.")]
+WorkersOption = Annotated[int, typer.Option("--workers", min=0, max=256, help="How many workers.")]
+_DEFAULT = "local"
+_WATCH_SECONDS = 1.0
+_SIGNALLED = 128
+_COLUMNS = ("role", "state", "verdict", "tee", "binding", "evidence", "since", "expires")
+
+
+@command(app, example="redoubt cluster up --workers 2")
+def up(
+    session: Session,
+    *,
+    name: NameOption = _DEFAULT,
+    workers: WorkersOption = 2,
+    cores: Annotated[int, typer.Option("--cores", min=1, help="Cores that each worker offers.")] = 1,
+    memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory that each worker offers.")] = "2g",
+    domain: Annotated[
+        str | None, typer.Option("--domain", metavar="DOMAIN", help="Its trust domain (default: its name).")
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option("--broker", metavar="URL", help="The broker of the trust domain (default: a development broker)."),
+    ] = None,
+    ca: Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="The broker's CA, PEM.")] = None,
+    broker_id: Annotated[str | None, typer.Option("--broker-id", metavar="ID", help="The broker's id.")] = None,
+    tee: Annotated[Choice, typer.Option("--tee", help="The TEE to use.")] = Choice.AUTO,
+) -> None:
+    """Start a cluster: a master and its workers, each attested before it may join. Started whole or not at all.
+
+    Without --broker it is a development cluster: a development broker is started for it, evidence is simulated, and the
+    workspace's development manifest is made to trust the programs of this installation.
+    """
+    from redoubt.spark.cluster import manage
+    from redoubt.spark.cluster.state import make_folder
+
+    if broker and not (ca and broker_id):
+        raise UsageError("--broker needs --ca and --broker-id: every agent of the cluster pins both")
+    workspace, say = session.workspace, session.output.say
+    trust_domain, home = domain or name, _java_home()
+    development = broker is None
+    if development:
+        say("SIMULATED evidence and a development broker: this proves nothing about hardware")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(_SIGNALLED + number))  # so that it cleans up as for Ctrl-C
+    folder = make_folder(workspace.state_folder, name)
+    try:
+        if development:
+            _trust_roles(session, trust_domain, home)
+        plan = manage.Plan(
+            folder=folder,
+            domain=trust_domain,
+            host="127.0.0.1",
+            workers=workers,
+            cores=cores,
+            worker_memory=memory,
+            python=sys.executable,
+            java_home=home,
+            tee=Choice.SIMULATED.value if development else tee.value,
+            state_home=os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state"),
+        )
+        address = manage.BrokerAddress(url=broker, id=broker_id, ca=ca) if broker and ca and broker_id else None
+        state = manage.up(
+            plan,
+            broker=address,
+            development=[
+                *(sys.executable, "-m", "redoubt.cli.main", "broker", "dev", "--port", "0"),
+                *("--workspace", str(workspace.folder)),
+            ],
+            environment=os.environ,
+            say=say,
+        )
+    except BaseException:
+        _remove(folder)
+        raise
+    session.output.result(
+        {
+            "name": name,
+            "master": state.master,
+            "domain": trust_domain,
+            "workers": workers,
+            "broker": state.agent.broker,
+        },
+        text=f"{state.master} runs with {workers} workers in the trust domain {trust_domain}",
+    )
+    say(f"Let a driver join: redoubt cluster trust --name {name} -- python job.py")
+    say(f"Run it: {driver_command(state)} -- python job.py")
+
+
+@command(app, example="redoubt cluster trust -- python job.py")
+def trust(
+    session: Session,
+    cmd: CommandArgument,
+    *,
+    name: NameOption = _DEFAULT,
+    py_files: PyFilesOption = None,
+    jars: JarsOption = None,
+    files: FilesOption = None,
+) -> None:
+    """Let the development manifest accept a program as it is now, as a driver of the cluster.
+
+    Development only. Other manifests say so under `[[roles]]`.
+    """
+    from redoubt.agent.measure import ProgramSpec, measure
+    from redoubt.cli.agent_local import trust_program
+
+    state = _state(session, name)
+    spec = ProgramSpec(
+        command=tuple(cmd), py_files=tuple(py_files or ()), jars=tuple(jars or ()), files=tuple(files or ())
+    )
+    with measure(spec, caller=dict(os.environ)) as program:
+        roles = frozenset({(state.domain, "driver")})
+        signed = trust_program(session.workspace, cmd, program, say=session.output.say, roles=roles)
+        session.output.result(
+            {"digest": program.descriptor.digest, "manifest": signed.digest, "domain": state.domain, "role": "driver"},
+            text=f"manifest version {signed.manifest.version} lets {program.descriptor.digest} be a driver",
+        )
+
+
+@command(app, example="redoubt cluster status --watch")
+def status(
+    session: Session,
+    *,
+    name: NameOption = _DEFAULT,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C.")] = False,
+) -> None:
+    """Show every role of a cluster: whether it runs, its evidence, the broker's verdict and until when that holds."""
+    while True:
+        state = _state(session, name)
+        _show(session, name, state)
+        if not watch:
+            return
+        time.sleep(_WATCH_SECONDS)
+
+
+@command(app, example="redoubt cluster logs worker-1 -f")
+def logs(
+    session: Session,
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="As `status` names it.")],
+    *,
+    name: NameOption = _DEFAULT,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+) -> None:
+    """Print what a role has said. It can name data: a log stays with those who may see that."""
+    state = _state(session, name)
+    path = state.logs / f"{role}.log"
+    for known, facts in state.statuses():
+        if known == role and role.startswith("executor-"):
+            path = Path(str(facts["folder"])) / "stderr"
+    if not path.is_file():
+        raise UsageError(
+            f"the cluster {name!r} has no log of {role!r}", hint="`redoubt cluster status` names the roles."
+        )
+    with path.open("rb") as log:
+        while True:
+            sys.stdout.buffer.write(log.read())
+            sys.stdout.buffer.flush()
+            if not follow:
+                return
+            time.sleep(_WATCH_SECONDS)
+
+
+@command(app, example="redoubt cluster scale 4")
+def scale(
+    session: Session,
+    workers: Annotated[int, typer.Argument(min=0, max=256, metavar="N", help="How many workers there shall be.")],
+    *,
+    name: NameOption = _DEFAULT,
+) -> None:
+    """Start or end workers. Tasks of a worker that ends run again elsewhere."""
+    from redoubt.spark.cluster import manage
+
+    state = manage.scale(_state(session, name), workers, say=session.output.say)
+    running = [it.name for it in state.processes if it.name.startswith("worker-")]
+    session.output.result({"workers": running}, text=f"{len(running)} workers run")
+
+
+@command(app, example="redoubt cluster down")
+def down(session: Session, *, name: NameOption = _DEFAULT) -> None:
+    """End every process of a cluster, and remove its folder, its temporary files and its logs."""
+    from redoubt.spark.cluster import manage
+
+    manage.down(_state(session, name), say=session.output.say)
+    session.output.result({"name": name}, text=f"the cluster {name} is gone")
+
+
+def driver_command(state: ClusterState) -> str:
+    """Return the command that runs a driver of this cluster, up to its ``--``."""
+    agent = state.agent
+    return (
+        f"redoubt agent exec --broker {agent.broker} --ca {agent.ca} --broker-id {agent.broker_id} --tee {agent.tee} "
+        f"--role {state.domain}/driver"
+    )
+
+
+def _state(session: Session, name: str) -> ClusterState:
+    from redoubt.spark.cluster.state import ClusterState, cluster_folder
+
+    return ClusterState.load(cluster_folder(session.workspace.state_folder, name))
+
+
+def _show(session: Session, name: str, state: ClusterState) -> None:
+    told: dict[str, Mapping[str, Any]] = dict(state.statuses())
+    rows = [
+        {"role": it.name, "state": "runs" if it.runs else "ended", **told.pop(it.name, {})} for it in state.processes
+    ]
+    for role, facts in told.items():  # executors: their workers start them
+        runs = Path("/proc", str(facts["pid"])).exists()
+        rows.append({"role": role, "state": "runs" if runs else "ended", **facts})
+    cells = [[str(row.get(it, "-"))[:26] for it in _COLUMNS] for row in rows]
+    session.output.table(
+        {"name": name, "master": state.master, "domain": state.domain, "roles": rows}, columns=_COLUMNS, rows=cells
+    )
+
+
+def _java_home() -> str:
+    from redoubt.spark.java import require_java
+
+    require_java()
+    home = os.environ.get("JAVA_HOME")
+    import shutil
+
+    return home or str(Path(os.path.realpath(shutil.which("java") or "/usr/bin/java")).parent.parent)
+
+
+def _trust_roles(session: Session, domain: str, java_home: str) -> None:
+    """Make the development manifest trust this installation's programs of a cluster."""
+    from dataclasses import replace
+
+    from redoubt.agent.measure import ProgramSpec, measure
+    from redoubt.cli.manifest import plan_text
+    from redoubt.spark.cluster import options
+    from redoubt.trust.plan import plan
+
+    try:
+        laptop: Any = importlib.import_module("redoubt_dev.laptop")
+    except ModuleNotFoundError:
+        raise TeeMissing(
+            "no broker was named, and a development one comes from redoubt-dev, which is not installed",
+            hint="Name a broker with --broker, --ca and --broker-id.",
+        ) from None
+    modules = {
+        "master": options.MASTER_MODULE,
+        "worker": options.WORKER_MODULE,
+        "executor": options.EXECUTOR_MODULE,
+    }
+    caller = {"PATH": f"{java_home}/bin:/usr/bin:/bin", "JAVA_HOME": java_home}
+    first = next(iter(modules.values()))
+    session.output.say("measuring the programs of the cluster")
+    with measure(ProgramSpec(command=(sys.executable, "-m", first)), caller=caller) as program:
+        descriptor = program.descriptor
+    trusted = {}
+    for role, module in modules.items():  # one installation, so one image: they differ in the module alone
+        argv = tuple(module if it == first else it for it in descriptor.argv)
+        digest = replace(descriptor, argv=argv).digest
+        roles = frozenset({(domain, role)})
+        reads = role == "executor"
+        trusted[f"spark-{role}"] = laptop.TrustedProgram(digest=digest, arguments=(("*",),), roles=roles, data=reads)
+    current = laptop.current_manifest(session.workspace)
+    manifest = laptop.draft_all(session.workspace, current, trusted)
+    if current is None or not plan(current.manifest, manifest).is_empty:
+        if current is not None:
+            session.output.say(plan_text(plan(current.manifest, manifest), current))
+        laptop.sign_and_set(session.workspace, manifest)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)

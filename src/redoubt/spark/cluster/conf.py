@@ -1,0 +1,84 @@
+"""The configuration of a cluster's processes: its wire group is mutual TLS, not encryption by a shared secret.
+
+RPC, shuffle, broadcast, block and file transfer are TLS 1.3 with certificates at both ends (``io.redoubt.cluster``);
+``spark.network.crypto`` cannot be on at the same time. The secret is asked for besides, and is in no setting: what
+stands in its place only satisfies Spark's check that there is one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from redoubt.errors import OptionRefused
+from redoubt.spark.cluster.files import MemberFiles, member_files
+from redoubt.spark.conf import Group, Setting, merge, settings
+from redoubt.spark.jar import jar_path
+
+PROTOCOL: Final = "RedoubtMutualTLS"
+_ELSEWHERE: Final = "in-the-credentials-file"
+#: Of one process: on other processes of the cluster another folder is meant, which each finds by itself.
+_LOCAL: Final = frozenset(
+    {"spark.hadoop.redoubt.endpoint", "spark.executorEnv.REDOUBT_ENDPOINT", "spark.python.unix.domain.socket.dir"}
+)
+_REPLACED: Final = "spark.network.crypto."
+
+
+def member_settings(files: MemberFiles) -> tuple[Setting, ...]:
+    """Return what every process of the cluster is set to."""
+    wire, disclosure = Group.WIRE, Group.DISCLOSURE
+    return (
+        Setting("spark.ssl.rpc.enabled", "true", wire, "RPC, shuffle and file transfer are TLS 1.3"),
+        Setting("spark.ssl.rpc.protocol", PROTOCOL, wire, "Spark's own asks no client for a certificate"),
+        Setting("spark.ssl.rpc.keyStore", str(files.trust), wire, "Spark wants one to be named; the key is in memory"),
+        Setting("spark.network.crypto.enabled", "false", wire, "TLS takes its place"),
+        Setting("spark.authenticate", "true", wire, "every RPC peer knows the secret of the trust domain too"),
+        Setting("spark.authenticate.secret", _ELSEWHERE, wire, "not the secret: Spark checks that there is a value"),
+        Setting("spark.ui.killEnabled", "false", disclosure, "a web page ends no job"),
+        Setting("spark.ui.threadDumpsEnabled", "false", disclosure, "stacks name what programs do"),
+        Setting("spark.ui.enabled", "false", disclosure, "plans and errors show literals and cell values"),
+        Setting("spark.master.rest.enabled", "false", wire, "jobs are submitted by attested drivers alone"),
+        Setting("spark.shuffle.service.enabled", "false", wire, "executors serve their own blocks"),
+    )
+
+
+def jvm_options(files: MemberFiles) -> tuple[str, ...]:
+    """Return what every JVM of the cluster is started with besides."""
+    return (f"-Djava.security.properties={files.security}", f"-Dhadoop.token.files={files.credentials}")
+
+
+def driver_conf(master: str, user: Mapping[str, str] | None = None, *, folder: Path | None = None) -> dict[str, str]:
+    """Return the configuration of a driver of this cluster, on top of the *user*'s own.
+
+    The program runs under an agent that was given the role ``DOMAIN/driver``; *folder* is where that put the identity,
+    by default where this process was told. Nothing secret is in the result: it names files.
+
+    Raises:
+        RoleMissing: this program has no role in a trust domain.
+        OptionRefused: *user* weakens a setting, or sets JVM options of the driver.
+        JarMissing: the package lacks its jar.
+    """
+    return settings_for(member_files(Path(os.environ["JAVA_HOME"]), folder=folder), master, user or {})
+
+
+def settings_for(files: MemberFiles, master: str, user: Mapping[str, str]) -> dict[str, str]:
+    """Return the configuration of a driver that finds *files*, which need not be there yet; raises as driver_conf.
+
+    With ``{redoubt:secrets}`` as their folder it can be measured before the program is started.
+    """
+    nowhere = Path("/")
+    base = [
+        it
+        for it in settings(endpoint=nowhere, jar=jar_path(), sockets=nowhere)
+        if it.key not in _LOCAL and not it.key.startswith(_REPLACED)
+    ]
+    own = member_settings(files)
+    keys = {it.key for it in own}
+    given = dict(user)
+    options = "spark.driver.extraJavaOptions"
+    if options in given:
+        raise OptionRefused(f"{options} is the agent's to set on a cluster", hint="Use `agent exec --jvm-option`.")
+    merged = merge((*(it for it in base if it.key not in keys), *own), given)
+    return {**merged, "spark.master": master, options: " ".join(jvm_options(files))}

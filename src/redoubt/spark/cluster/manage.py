@@ -1,0 +1,276 @@
+"""Starting, growing, shrinking and ending a cluster on this machine.
+
+Each process is an agent in a session of its own, with its log; nothing of this program stays. A process counts as
+started when its agent has attested it and it does its work (the master listens, a worker is registered); when one does
+not, or this program is interrupted, everything that was started is ended and removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from redoubt.agent.bundle import private_memory_folder
+from redoubt.errors import ClusterError
+from redoubt.limits import CLUSTER_END_SECONDS, CLUSTER_START_SECONDS, MAX_CLUSTER_WORKERS
+from redoubt.spark.cluster.options import (
+    MASTER_MODULE,
+    WORKER_MODULE,
+    AgentOptions,
+    MasterOptions,
+    WorkerOptions,
+    encode,
+)
+from redoubt.spark.cluster.state import ClusterState, Process
+
+Say = Callable[[str], None]
+MASTER: Final = "master"
+BROKER: Final = "broker"
+_REGISTERED: Final = "Successfully registered with master"
+_POLL_SECONDS: Final = 0.1
+_TAIL_LINES: Final = 12
+_BROKER_LINE: Final = re.compile(r"broker (\S+) serves (https://\S+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerAddress:
+    """Where a cluster's agents attest."""
+
+    url: str
+    id: str
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a new cluster shall be."""
+
+    folder: Path
+    domain: str
+    host: str
+    workers: int
+    cores: int
+    worker_memory: str
+    python: str
+    java_home: str
+    tee: str
+    state_home: str
+
+
+@contextlib.contextmanager
+def _or_nothing(state: ClusterState) -> Iterator[None]:
+    """End and remove what was started if the block fails: the newest state is the one on disk."""
+    try:
+        yield
+    except BaseException:
+        down(ClusterState.load(state.folder), say=lambda _: None)
+        raise
+
+
+def make_folders() -> tuple[str, str]:
+    """Return new private folders for what a cluster has in memory, and for its temporary files."""
+    return str(private_memory_folder("redoubt-c-")), tempfile.mkdtemp(prefix="redoubt-c-")
+
+
+def free_port(host: str) -> int:
+    """Return a port of *host* that nothing listens at now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def start_broker(
+    state: ClusterState, command: Sequence[str], environment: Mapping[str, str], *, say: Say
+) -> ClusterState:
+    """Start a development broker for this cluster; raises ClusterError."""
+    say("starting a development broker")
+    process = _spawn(state, BROKER, command, environment)
+    state = replace(state, processes=(*state.processes, process))
+    state.save()
+    log = state.logs / f"{BROKER}.log"
+    _wait(state, process, lambda: _BROKER_LINE.search(_text(log)) is not None)
+    found = _BROKER_LINE.search(_text(log))
+    assert found is not None
+    state = replace(state, agent=replace(state.agent, broker_id=found[1], broker=found[2]))
+    state.save()
+    return state
+
+
+def start_master(state: ClusterState, port: int, *, say: Say) -> ClusterState:
+    """Start the master; raises ClusterError."""
+    say(f"starting the master, {state.master}")
+    options = encode(MasterOptions(host=state.host, port=port))
+    state, process = _start(state, "master", MASTER, MASTER_MODULE, options)
+    _wait(state, process, lambda: _attested(state, MASTER) and _listens(state.host, port))
+    return state
+
+
+def start_workers(state: ClusterState, count: int, *, say: Say) -> ClusterState:
+    """Start *count* more workers, at the same time; raises ClusterError."""
+    used = {it.name for it in state.processes}
+    free = (it for it in range(1, MAX_CLUSTER_WORKERS + 1) if f"worker-{it}" not in used)
+    started = []
+    for number in [next(free) for _ in range(count)]:
+        name = f"worker-{number}"
+        say(f"starting {name}")
+        scratch = Path(state.agent.scratch) / name
+        scratch.mkdir(mode=0o700)
+        agent = replace(state.agent, scratch=str(scratch))
+        options = WorkerOptions(
+            master=state.master, host=state.host, cores=state.cores, memory=state.worker_memory, agent=agent
+        )
+        state, process = _start(state, "worker", name, WORKER_MODULE, encode(options))
+        started.append(process)
+    for process in started:
+        log = state.logs / f"{process.name}.log"
+        _wait(state, process, partial(_says, log, _REGISTERED))
+        say(f"{process.name} is registered")
+    return state
+
+
+def scale(state: ClusterState, workers: int, *, say: Say) -> ClusterState:
+    """Start or end workers until there are so many; raises ClusterError."""
+    alive = [it for it in state.processes if it.name.startswith("worker-") and it.runs]
+    gone = [it for it in state.processes if it.name.startswith("worker-") and not it.runs]
+    state = _without(state, gone)
+    if workers > len(alive):
+        return start_workers(state, workers - len(alive), say=say)
+    surplus = alive[workers:]
+    for process in surplus:
+        say(f"ending {process.name}")
+        process.end(seconds=CLUSTER_END_SECONDS)
+    return _without(state, surplus)
+
+
+def down(state: ClusterState, *, say: Say) -> None:
+    """End every process, workers first, and remove everything."""
+    for process in reversed(state.processes):
+        if process.runs:
+            say(f"ending {process.name}")
+        process.end(seconds=CLUSTER_END_SECONDS)
+    state.remove()
+
+
+def tail(path: Path, *, lines: int = _TAIL_LINES) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(_text(path).splitlines()[-lines:])
+
+
+def _without(state: ClusterState, processes: Sequence[Process]) -> ClusterState:
+    for process in processes:
+        shutil.rmtree(Path(state.agent.scratch) / process.name, ignore_errors=True)
+    state = replace(state, processes=tuple(it for it in state.processes if it not in processes))
+    state.save()
+    return state
+
+
+def _start(state: ClusterState, role: str, name: str, module: str, options: str) -> tuple[ClusterState, Process]:
+    process = _spawn(state, name, state.agent.command(role, name, module, options), state.agent.environment)
+    state = replace(state, processes=(*state.processes, process))
+    state.save()  # before anything can fail: what is not written down is not ended
+    return state, process
+
+
+def _spawn(state: ClusterState, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Process:
+    with (state.logs / f"{name}.log").open("wb") as log:
+        child = subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=state.agent.scratch,
+            start_new_session=True,
+        )
+    return Process.of(name, child.pid)
+
+
+def _wait(state: ClusterState, process: Process, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + CLUSTER_START_SECONDS
+    while not ready():
+        if not process.runs:
+            raise ClusterError(
+                f"{process.name} has ended; the end of its log:\n{tail(state.logs / f'{process.name}.log')}"
+            )
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{process.name} did not start in {CLUSTER_START_SECONDS:.0f} seconds")
+        time.sleep(_POLL_SECONDS)
+
+
+def _attested(state: ClusterState, name: str) -> bool:
+    return (Path(state.agent.status) / f"{name}.json").exists()
+
+
+def _listens(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
+
+
+def _says(log: Path, text: str) -> bool:
+    return text in _text(log)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def up(
+    plan: Plan,
+    *,
+    broker: BrokerAddress | None,
+    development: Sequence[str],
+    environment: Mapping[str, str],
+    say: Say,
+) -> ClusterState:
+    """Start a cluster in the new folder of *plan*, whole or not at all.
+
+    *broker* is where its agents attest; without one a development broker is started by the command *development*.
+
+    Raises:
+        ClusterError: a process was refused or did not start; nothing is left.
+    """
+    memory, scratch = make_folders()
+    port = free_port(plan.host)
+    ca = plan.folder / "ca.pem"
+    if broker is not None:
+        shutil.copyfile(broker.ca, ca)
+    state = ClusterState(
+        folder=plan.folder,
+        domain=plan.domain,
+        master=f"spark://{plan.host}:{port}",
+        host=plan.host,
+        cores=plan.cores,
+        worker_memory=plan.worker_memory,
+        agent=AgentOptions(
+            python=plan.python,
+            java_home=plan.java_home,
+            broker=broker.url if broker is not None else "",
+            ca=str(ca),
+            broker_id=broker.id if broker is not None else "",
+            tee=plan.tee,
+            domain=plan.domain,
+            memory=memory,
+            scratch=scratch,
+            status=str(plan.folder / "status"),
+            state_home=plan.state_home,
+        ),
+    )
+    state.save()
+    with _or_nothing(state):
+        if broker is None:
+            state = start_broker(state, [*development, "--ca", str(ca)], environment, say=say)
+        state = start_master(state, port, say=say)
+        return start_workers(state, plan.workers, say=say)
