@@ -208,7 +208,13 @@ def test_inspect_tells_all_on_stdout(redoubt: Redoubt) -> None:
     assert f"dataset: {made['dataset']}" in lines
     assert "commit: 1" in lines
     assert f"commit_digest: {made['commit_digest']}" in lines
-    assert "part\tkind\tbytes\tmedia type" in lines
+    assert lines[2].startswith("key: key:main/default.dev version ")
+    assert "part\tkind\tbytes\tmedia type\tsha256" in lines
+    shown = redoubt.json("inspect", "inspected")
+    parts = shown.pop("parts")
+    assert isinstance(parts, list)
+    assert [line.partition(": ")[0] for line in lines[:-2]] == list(shown)
+    assert lines[-1] == "\t".join(map(str, parts[0].values()))
     assert done.stderr == b""
     assert redoubt("inspect", "inspected", "--json").stderr == b""
 
@@ -307,6 +313,8 @@ def test_globs_and_adoption(redoubt: Redoubt) -> None:
         (("seal", "no*match", "x"), "usage.not_found", 2),
         (("seal", "plain.txt", ""), "usage.invalid", 2),
         (("unseal", "plain.txt", ""), "usage.invalid", 2),
+        (("verify", "plain.txt", "--at-commit", "abc"), "usage.invalid", 2),
+        (("gc", "plain.txt", "--older-than", "-1"), "usage.invalid", 2),
         (("unseal", "plain.txt", "x"), "sealed.not_sealed", 3),
         (("seal", "--append", "--overwrite", "plain.txt", "x"), "usage.invalid", 2),
         (("seal", "plain.txt", "x", "--key", "nobody"), "key.unknown", 4),
@@ -319,6 +327,13 @@ def test_mistakes_are_explained(redoubt: Redoubt, arguments: tuple[str, ...], co
     assert f"[{code}]".encode() in done.stderr
     assert b"\nWhy: " in done.stderr
     assert b"\nNext: " in done.stderr
+
+
+def test_numbers_are_asked_for_in_plain_words(redoubt: Redoubt) -> None:
+    assert b"'abc' is not a number." in redoubt("gc", "x", "--older-than", "abc", status=2).stderr
+    assert (
+        b"'zero' is not a whole number." in redoubt("keys", "enable", "default", "--version", "zero", status=2).stderr
+    )
 
 
 def test_doctor(redoubt: Redoubt) -> None:

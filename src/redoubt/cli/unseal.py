@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
 from redoubt.cli.output import naming
+from redoubt.cli.pins import AtCommitOption, DatasetOption
 from redoubt.cli.progress import bytes_bar
 from redoubt.cli.seal import STREAM
 from redoubt.cli.session import Session, command
@@ -27,12 +27,8 @@ def unseal(
     target: Annotated[str, typer.Argument(metavar="DST", help="Where to, or `-` for stdout (files only).")],
     *,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
-    at_commit: Annotated[
-        str | None, typer.Option("--at-commit", metavar="DIGEST", help="Refuse any other head than this commit.")
-    ] = None,
-    dataset_id: Annotated[
-        UUID | None, typer.Option("--dataset", metavar="ID", help="Refuse any other dataset than this one.")
-    ] = None,
+    at_commit: AtCommitOption = None,
+    dataset_id: DatasetOption = None,
 ) -> None:
     """Write the plaintext of a sealed file or dataset. Nothing that is not authentic is ever written under DST's name.
 
