@@ -12,7 +12,7 @@ STAMP := $(VENV)/.redoubt-setup
 JAR := src/redoubt/spark/jars/redoubt-jvm.jar
 SCALE ?= 0.1
 
-.PHONY: help setup jar demo test test-core test-spark lint types format bench soak wheel clean
+.PHONY: help setup jar demo test test-core test-spark test-examples lint types format bench soak wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,13 +38,16 @@ types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
 
 test-core: setup ## tests that need no JVM
-	$(BIN)/pytest -m "not spark and not soak"
+	$(BIN)/pytest -m "not spark and not soak and not examples"
 
 test-spark: setup ## tests in one real Spark session
-	$(BIN)/pytest -m "spark and not soak"
+	$(BIN)/pytest -m "spark and not soak and not examples"
+
+test-examples: setup ## every Python example of pyspark, plain and under redoubt submit (an hour on two cores)
+	$(BIN)/pytest -m examples tests/examples
 
 test: setup lint types ## everything that CI runs
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -m "not soak and not examples"
 
 bench: setup ## benchmarks at SCALE=1 (hours on small machines); writes benchmarks/results and docs/performance.md
 	$(BIN)/python -m benchmarks.run

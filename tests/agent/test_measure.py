@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.agent.pythons import small_python
 
 from redoubt.agent.command import read_command
-from redoubt.agent.environment import SCRATCH
+from redoubt.agent.environment import SCRATCH, SOCKETS
 from redoubt.agent.measure import MeasuredProgram, ProgramSpec, measure
 from redoubt.errors import ProgramFailed
 from redoubt.trust.program import ProgramDescriptor
@@ -371,9 +371,18 @@ def test_a_python_program_with_spark_has_its_jdk_and_jars_measured(tmp_path: Pat
 def test_sparks_configuration_is_written_as_java_reads_it(python: Path, job: Path) -> None:
     conf = {"spark.a": "x = \\1\n#", "spark.b": ""}
     with measure(ProgramSpec(command=(str(python), str(job)), conf=conf), caller=CALLER) as program:
-        text = (program.bundle.folder / "conf/spark-defaults.conf").read_text()
-        assert text == "spark.a=x\\ \\=\\ \\\\1\\n\\#\nspark.b=\n"
+        text = program.configuration({})
+        assert text == b"spark.a=x\\ \\=\\ \\\\1\\n\\#\nspark.b=\n"
         assert program.descriptor.conf == conf
+
+
+def test_redoubts_own_settings_name_folders_of_the_run(python: Path, job: Path, tmp_path: Path) -> None:
+    spec = ProgramSpec(
+        command=(str(python), str(job)), conf={"spark.a": "1", "spark.b": "2"}, engine_conf={"spark.a": f"{SOCKETS}/x"}
+    )
+    with measure(spec, caller=CALLER) as program:
+        assert program.descriptor.conf == {"spark.a": "{redoubt:sockets}/x", "spark.b": "2"}
+        assert program.configuration({SOCKETS: tmp_path}) == f"spark.a={tmp_path}/x\nspark.b=2\n".encode()
 
 
 @pytest.mark.parametrize(

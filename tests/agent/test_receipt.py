@@ -76,6 +76,7 @@ def test_receipt_after_a_new_manifest_is_of_the_renewed_attestation(laptop: Lapt
     spec = script(laptop, python, "pass")
 
     def change(_: AttestationResult) -> None:
+        assert isinstance(spec.command, tuple)
         laptop.trust(ProgramSpec(command=(*spec.command, "another", "argument")))
 
     with measure(spec, caller=CALLER) as program:

@@ -53,3 +53,17 @@ def test_settings_have_reasons_and_no_secrets() -> None:
     for setting in made:
         assert setting.reason
         assert "secret" not in setting.key
+
+
+def test_options_and_settings_of_the_page_about_submit_exist() -> None:
+    from redoubt.spark.conf_legacy import LEGACY
+    from redoubt.spark.submission import configuration
+
+    page = (ROOT / "docs/submit.md").read_text()
+    commands = (ROOT / "docs/cli.md").read_text()
+    for option in set(re.findall(r"(?<=[`\s])--[a-z][a-z-]+", page)):
+        assert option in commands or option == "--month", option
+    known = {it.key for it in configuration({}).settings} | {it.key for it in LEGACY}
+    known |= {"spark.option", "spark.executor.memory", "spark.hadoop.redoubt.plaintext", "spark.authenticate.secret"}
+    named = set(re.findall(r"spark(?:\.[a-zA-Z]+)+", page)) - {"spark.md", "spark.ssl"}
+    assert named <= known

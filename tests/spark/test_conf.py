@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from redoubt.errors import OptionRefused
-from redoubt.spark.conf import merge, settings
+from redoubt.spark.conf import settings
+from redoubt.spark.conf_merge import merge
 
 
 @pytest.mark.parametrize("name", ["ignoreCorruptFiles", "ignoreMissingFiles"])

@@ -1,7 +1,7 @@
 """Spark's configuration as part of a program: checked, and written as Java reads it.
 
-Decides that no setting names code that lies outside of what is measured: jars, packages, Python interpreters, JVM
-agents. Jars and modules are given as such, and are copied and hashed.
+Decides that no setting of a caller names code that lies outside of what is measured: jars, packages, Python
+interpreters, JVM agents. Jars and modules are given as such, and are copied and hashed.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ _JAVA_OPTIONS: Final = re.compile(r"spark\.(driver|executor|yarn\.am)\.extraJava
 _ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
 
 
-def properties(conf: Mapping[str, str]) -> bytes:
-    """Return *conf* as ``spark-defaults.conf``, in the syntax of java.util.Properties.
+def check_conf(conf: Mapping[str, str]) -> None:
+    """Check a caller's settings.
 
     Raises:
-        ProgramFailed: a setting would load code that nothing measures.
+        ProgramFailed: one would load code that nothing measures.
     """
-    lines = []
-    for name, value in sorted(conf.items()):
+    for name, value in conf.items():
         refuse_mark(value)
         if not name.startswith("spark.") or _LOADS_CODE.fullmatch(name):
             raise ProgramFailed(
@@ -43,8 +42,11 @@ def properties(conf: Mapping[str, str]) -> bytes:
                 raise ProgramFailed(f"the setting {name} holds a quote or backslash, which Spark takes away")
             for option in value.split():
                 check_java_option(option)
-        lines.append(f"{_escaped(name)}={_escaped(value)}\n")
-    return "".join(lines).encode()
+
+
+def properties(conf: Mapping[str, str]) -> bytes:
+    """Return *conf* as ``spark-defaults.conf``, in the syntax of java.util.Properties."""
+    return "".join(f"{_escaped(name)}={_escaped(value)}\n" for name, value in sorted(conf.items())).encode()
 
 
 def _escaped(text: str) -> str:

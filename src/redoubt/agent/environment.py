@@ -22,6 +22,10 @@ SCRATCH: Final = "{redoubt:scratch}"
 CACHE: Final = "{redoubt:cache}"
 ENDPOINT: Final = "{redoubt:endpoint}"
 SECRETS: Final = "{redoubt:secrets}"
+#: Where Spark's settings are written when the program starts: some name folders of that run.
+CONF: Final = "{redoubt:conf}"
+#: For unix sockets of the program's own processes.
+SOCKETS: Final = "{redoubt:sockets}"
 SECRETS_VARIABLE: Final = "REDOUBT_SECRETS"
 FILES_VARIABLE: Final = "REDOUBT_FILES"
 _LOADS_CODE: Final = re.compile(
@@ -81,7 +85,7 @@ def program_environment(
     if jars:
         environment["SPARK_DIST_CLASSPATH"] = f"{BUNDLE}/jars/*"
     if conf:
-        environment["SPARK_CONF_DIR"] = f"{BUNDLE}/conf"
+        environment["SPARK_CONF_DIR"] = CONF
     return environment
 
 

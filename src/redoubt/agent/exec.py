@@ -23,11 +23,12 @@ from redoubt.agent.attest import AttestedAgent
 from redoubt.agent.broker_keys import BrokerKeySource
 from redoubt.agent.bundle import private_memory_folder
 from redoubt.agent.endpoint import KeyEndpoint
-from redoubt.agent.environment import CACHE, ENDPOINT, SCRATCH, SECRETS
+from redoubt.agent.environment import CACHE, CONF, ENDPOINT, SCRATCH, SECRETS, SOCKETS
 from redoubt.agent.measure import MeasuredProgram
 from redoubt.agent.membership import MembershipKeeper, Role
 from redoubt.agent.process import run_program, user_ids
 from redoubt.agent.report import Ran, request_receipt
+from redoubt.agent.runtime import make_socket_folder
 from redoubt.agent.status import StatusFile
 from redoubt.errors import RedoubtError, UsageError
 from redoubt.keys.private import create_private_file
@@ -109,6 +110,9 @@ def execute(
             _give(folders, ids)
         endpoint = stack.enter_context(KeyEndpoint(keys, resources=keys, user=user))
         folders[ENDPOINT] = endpoint.folder
+        configuration = program.configuration(folders)
+        if configuration is not None:
+            _write_conf(folders[CONF], configuration, ids)
         agent.keep_current()
         stack.callback(agent.close)
         if execution.status is not None:
@@ -138,13 +142,20 @@ def _folders() -> Iterator[dict[str, Path]]:
     """Make the program's private folders: secrets and compiled code in memory, scratch where temporary files go."""
     memory = private_memory_folder("redoubt-run-")
     scratch = Path(tempfile.mkdtemp(prefix="redoubt-scratch-"))
+    sockets = make_socket_folder("redoubt-py-")
     try:
-        found = {SECRETS: memory / "secrets", CACHE: memory / "cache", SCRATCH: scratch}
+        found = {
+            SECRETS: memory / "secrets",
+            CACHE: memory / "cache",
+            CONF: memory / "conf",
+            SCRATCH: scratch,
+            SOCKETS: sockets,
+        }
         for folder in found.values():
             folder.mkdir(mode=0o700, exist_ok=True)
         yield found
     finally:
-        for folder in (memory, scratch):
+        for folder in (memory, scratch, sockets):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -152,4 +163,11 @@ def _give(folders: Mapping[str, Path], ids: tuple[int, int]) -> None:
     """Give the folders to another user: what is inside first, since whoever has a folder can put links into it."""
     secrets = folders[SECRETS]
     for path in (*secrets.iterdir(), *folders.values(), secrets.parent):
+        os.chown(path, *ids, follow_symlinks=False)
+
+
+def _write_conf(folder: Path, content: bytes, ids: tuple[int, int] | None) -> None:
+    path = folder / "spark-defaults.conf"
+    create_private_file(path, content)
+    if ids is not None:
         os.chown(path, *ids, follow_symlinks=False)

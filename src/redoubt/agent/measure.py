@@ -18,7 +18,7 @@ from typing import Final, Self
 
 from redoubt.agent.bundle import Bundle
 from redoubt.agent.command import BUNDLE, Command, read_command
-from redoubt.agent.conf import properties
+from redoubt.agent.conf import check_conf, properties
 from redoubt.agent.engine import engine_versions
 from redoubt.agent.environment import dropped_names, program_environment, resolve
 from redoubt.agent.image import Installation, image_digest, java_installation
@@ -34,7 +34,8 @@ _SEARCH_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 class ProgramSpec:
     """What a caller wants to run."""
 
-    command: tuple[str, ...]
+    #: A command line, or what an engine's own launcher made of one.
+    command: tuple[str, ...] | Command
     #: Python modules, packages (folders) and archives that the program imports.
     py_files: tuple[Path, ...] = ()
     jars: tuple[Path, ...] = ()
@@ -43,6 +44,8 @@ class ProgramSpec:
     jvm_options: tuple[str, ...] = ()
     #: Spark's configuration.
     conf: Mapping[str, str] = field(default_factory=dict)
+    #: Redoubt's own part of it, which may name the agent's folders. It is measured as the rest.
+    engine_conf: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,6 +84,12 @@ class MeasuredProgram:
         every = {BUNDLE: self.bundle.folder, **folders}
         return {name: resolve(value, every) for name, value in self.descriptor.environment.items()}
 
+    def configuration(self, folders: Mapping[str, Path]) -> bytes | None:
+        """Return ``spark-defaults.conf``, None for a program without settings."""
+        every = {BUNDLE: self.bundle.folder, **folders}
+        conf = {name: resolve(value, every) for name, value in self.descriptor.conf.items()}
+        return properties(conf) if conf else None
+
     def close(self) -> None:
         """Remove the copy."""
         self.bundle.close()
@@ -100,7 +109,11 @@ def measure(spec: ProgramSpec, *, caller: Mapping[str, str]) -> MeasuredProgram:
         ProgramInvalid: it has no descriptor, for its names or sizes.
     """
     search_path = caller.get("PATH", _SEARCH_PATH)
-    command = read_command(spec.command, search_path=search_path)
+    command = spec.command
+    if not isinstance(command, Command):
+        command = read_command(command, search_path=search_path)
+    check_conf(spec.conf)
+    conf = {**spec.conf, **spec.engine_conf}
     java = command.java or _java_beside(command, caller, search_path)
     jvm_options = (*command.jvm_options, *map(_single_word, map(check_java_option, spec.jvm_options)))
     if (jvm_options or spec.jars) and java is None:
@@ -108,15 +121,13 @@ def measure(spec: ProgramSpec, *, caller: Mapping[str, str]) -> MeasuredProgram:
     bundle = Bundle()
     try:
         archives = _copy(bundle, command, spec)
-        if spec.conf:
-            bundle.write("conf/spark-defaults.conf", properties(spec.conf))
         bundle.seal()
         environment = program_environment(
             command,
             asked=spec.environment,
             java=java,
             jars=bool(spec.jars),
-            conf=bool(spec.conf),
+            conf=bool(conf),
             files=bool(spec.files),
             archives=archives,
             jvm_options=jvm_options,
@@ -129,7 +140,7 @@ def measure(spec: ProgramSpec, *, caller: Mapping[str, str]) -> MeasuredProgram:
             jvm_options=jvm_options,
             argv=command.argv,
             environment=environment,
-            conf=dict(spec.conf),
+            conf=conf,
         )
     except BaseException:
         bundle.close()

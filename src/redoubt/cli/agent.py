@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,13 +15,21 @@ import typer
 
 from redoubt.cli.agent_receipt import ReceiptOption, RequireReceiptOption
 from redoubt.cli.attest import Choice
-from redoubt.cli.files import read_file, write_file
+from redoubt.cli.attested import (
+    BrokerIdOption,
+    BrokerOption,
+    CaOption,
+    DescriptorOption,
+    EnvOption,
+    ManifestOption,
+    SecretOption,
+    UserOption,
+    pairs,
+)
+from redoubt.cli.files import write_file
 from redoubt.cli.session import Session, command, group
-from redoubt.errors import UsageError
-from redoubt.limits import MAX_CONFIG_BYTES
 
 if TYPE_CHECKING:
-    from redoubt.agent.attest import AttestedAgent
     from redoubt.agent.measure import MeasuredProgram
 
 app = group(
@@ -46,9 +54,6 @@ JvmOption = Annotated[
 ConfOption = Annotated[
     list[str] | None, typer.Option("--conf", metavar="NAME=VALUE", help="A setting of Spark; repeatable.")
 ]
-EnvOption = Annotated[
-    list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="A variable that it gets; repeatable.")
-]
 
 
 @command(app, example="redoubt agent measure --descriptor-out program.json -- python job.py")
@@ -62,9 +67,7 @@ def measure(
     jvm_option: JvmOption = None,
     conf: ConfOption = None,
     env: EnvOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--descriptor-out", metavar="FILE", help="Write the descriptor to this file.")
-    ] = None,
+    out: DescriptorOption = None,
 ) -> None:
     """Print the digest of a program, for `redoubt manifest add-program`, and what it is made of."""
     import json
@@ -91,29 +94,13 @@ def exec_(
     session: Session,
     cmd: CommandArgument,
     *,
-    broker: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--broker", metavar="URL", envvar="REDOUBT_BROKER", help="A broker; repeatable (default: an embedded one)."
-        ),
-    ] = None,
-    ca: Annotated[
-        Path | None, typer.Option("--ca", metavar="FILE", envvar="REDOUBT_BROKER_CA", help="The brokers' CA, PEM.")
-    ] = None,
-    broker_id: Annotated[
-        str | None, typer.Option("--broker-id", metavar="ID", help="Refuse any broker but the one with this id.")
-    ] = None,
-    manifest: Annotated[
-        str | None, typer.Option("--manifest", metavar="DIGEST", help="Refuse any manifest but this one.")
-    ] = None,
+    broker: BrokerOption = None,
+    ca: CaOption = None,
+    broker_id: BrokerIdOption = None,
+    manifest: ManifestOption = None,
     tee: Annotated[Choice, typer.Option("--tee", help="The TEE to use.")] = Choice.AUTO,
-    secret: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--secret", metavar="NAME=REPO/TYPE/TAG", help="A resource as file in $REDOUBT_SECRETS; repeatable."
-        ),
-    ] = None,
-    user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="Run the program as this user.")] = None,
+    secret: SecretOption = None,
+    user: UserOption = None,
     receipt: ReceiptOption = None,
     require_receipt: RequireReceiptOption = False,
     role: Annotated[
@@ -129,9 +116,7 @@ def exec_(
     jvm_option: JvmOption = None,
     conf: ConfOption = None,
     env: EnvOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--descriptor-out", metavar="FILE", help="Write the descriptor to this file.")
-    ] = None,
+    out: DescriptorOption = None,
 ) -> None:
     """Attest a program, start it only if the broker accepts it, and end with it and its exit status.
 
@@ -140,41 +125,30 @@ def exec_(
 
     When the program has ended, the broker signs a receipt: `redoubt receipt verify FILE` says who computed what.
     """
-    from redoubt.agent.attest import Pins
-    from redoubt.agent.exec import Execution, execute
-    from redoubt.agent.https import Brokers
+    from redoubt.agent.exec import Execution
     from redoubt.agent.membership import Role
     from redoubt.agent.process import protect_agent
-    from redoubt.cli.agent_local import agent_for, describe, development_agent
-    from redoubt.cli.agent_receipt import keep_receipt
-    from redoubt.cli.attest import choose
+    from redoubt.cli.attested import BrokerChoice, ReceiptChoice, run_attested
 
-    if broker and ca is None:
-        raise UsageError("--broker needs --ca: a broker is known by its CA alone")
+    choice = BrokerChoice(broker=broker, ca=ca, broker_id=broker_id, manifest=manifest, tee=tee)
     execution = Execution(
-        secrets=_pairs(secret, "--secret"),
+        secrets=pairs(secret, "--secret"),
         user=user,
         role=None if role is None else Role.parse(role),
         status=status,
     )
-    say = session.output.say
     protect_agent()
     with _measured(session, cmd, py_files, jars, files, jvm_option, conf, env) as program:
-        if out is not None:
-            write_file(out, program.descriptor.canonical(), replace=True)
-        if program.dropped:
-            say(f"not passed on to the program: {', '.join(program.dropped)}")
-        running: AbstractContextManager[AttestedAgent]
-        if broker and ca is not None:
-            brokers = Brokers(urls=tuple(broker), ca=read_file(ca, limit=MAX_CONFIG_BYTES))
-            pins = Pins(broker_id=broker_id, manifest=manifest, simulated=tee is Choice.SIMULATED)
-            running = nullcontext(agent_for(program, brokers, choose(tee), pins, say=say))
-        else:
-            running = development_agent(session.workspace, cmd, program, say=say)
-        with running as agent:
-            outcome = execute(program, agent, execution=execution, attested=lambda it: say(describe(it)))
-    keep_receipt(session, outcome, file=receipt, required=require_receipt)
-    raise typer.Exit(outcome.status)
+        ended = run_attested(
+            session,
+            program,
+            cmd,
+            choice=choice,
+            execution=execution,
+            descriptor_out=out,
+            receipt=ReceiptChoice(file=receipt, required=require_receipt),
+        )
+    raise typer.Exit(ended)
 
 
 @command(app, example="redoubt agent trust -- python job.py")
@@ -223,18 +197,8 @@ def _measured(
         jars=tuple(jars or ()),
         files=tuple(files or ()),
         jvm_options=tuple(jvm_option or ()),
-        conf=_pairs(conf, "--conf"),
-        environment=_pairs(env, "--env"),
+        conf=pairs(conf, "--conf"),
+        environment=pairs(env, "--env"),
     )
     with measure_program(spec, caller=dict(os.environ)) as program:
         yield program
-
-
-def _pairs(given: Sequence[str] | None, option: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in given or ():
-        name, equals, value = text.partition("=")
-        if not name or not equals or name in found:
-            raise UsageError(f"{option} {text.partition('=')[0]!r} is not NAME=VALUE, or names it twice")
-        found[name] = value
-    return found

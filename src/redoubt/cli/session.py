@@ -144,9 +144,12 @@ def group(help_text: str) -> typer.Typer:
 
 
 def command(
-    app: typer.Typer, *, example: str, name: str | None = None
+    app: typer.Typer, *, example: str, name: str | None = None, options_first: bool = False
 ) -> Callable[[Callable[Concatenate[Session, P], None]], Callable[Concatenate[Session, P], None]]:
-    """Register a function as a command of *app*, with the shared options and *example* under its help."""
+    """Register a function as a command of *app*, with the shared options and *example* under its help.
+
+    With *options_first* every word after the first argument is an argument too, whatever it begins with.
+    """
 
     def register(function: Callable[Concatenate[Session, P], None]) -> Callable[Concatenate[Session, P], None]:
         def run(context: typer.Context, **values: Any) -> None:
@@ -174,7 +177,8 @@ def command(
         run.__doc__ = function.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name, epilog=f"Example: {example}")(run)
+        settings = {"allow_interspersed_args": False} if options_first else None
+        app.command(name, epilog=f"Example: {example}", context_settings=settings)(run)
         return function
 
     return register

@@ -1,17 +1,16 @@
 """The Spark configuration of sealed data, as data: every setting with its group and its reason.
 
-One module decides; the session, ``spark-submit`` and (issue C) ``redoubt conf explain`` only carry it out. No value is
-secret: configuration is shown in Spark's UI and event log, so it holds names, paths and switches only.
+Here stands what every session has; :mod:`redoubt.spark.conf_program` adds what programs started by ``redoubt submit``
+have, and :mod:`redoubt.spark.conf_merge` decides about a user's own values. Session, submit and ``redoubt conf`` only
+carry it out. No value is secret: configuration is shown in Spark's UI and event log, so it holds names, paths and
+switches only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-
-from redoubt.errors import OptionRefused
 
 SEALED_CODEC = "io.redoubt.hadoop.SealedCodec"
 PARQUET_FACTORY = "io.redoubt.parquet.SealedCryptoFactory"
@@ -38,6 +37,25 @@ class Group(StrEnum):
     WIRE = "wire"
     DISK = "local disk"
     DISCLOSURE = "disclosure"
+    PYTHON = "Python workers"
+    JVM = "JVM"
+    TIMEOUTS = "timeouts"
+    SERVICES = "services"
+    PLACES = "places"
+
+
+class Compare(StrEnum):
+    """Which values of a user's own are as strong as ours."""
+
+    EXACT = "only this value"
+    FREE = "any value: this is a default"
+    AT_LEAST = "this number or more"
+    SECONDS = "a duration up to the bound, in seconds unless it has a unit"
+    MILLISECONDS = "a duration up to the bound, in milliseconds unless it has a unit"
+    PATH = "more entries, after ours, joined by colons"
+    LIST = "more entries, after ours, joined by commas"
+    PATTERN = "one more pattern, beside ours"
+    JAVA = "more options that weaken none of these, as extraJavaOptions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +66,27 @@ class Setting:
     value: str
     group: Group
     reason: str
+    compare: Compare = Compare.EXACT
+    #: Of durations: the longest that is accepted, as Spark writes it.
+    bound: str = ""
 
 
 def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]:
     """Return every setting. *endpoint* and *sockets* are folders private to the job's user; *jar* is Redoubt's own."""
-    keys, sealed, wire, disk, disclosure = Group
+    keys, sealed, wire, disk, disclosure = Group.KEYS, Group.SEALED, Group.WIRE, Group.DISK, Group.DISCLOSURE
+    path, codecs = Compare.PATH, Compare.LIST
     return (
         Setting("spark.hadoop.redoubt.endpoint", str(endpoint), keys, "where JVMs find the job's key endpoint"),
         Setting("spark.executorEnv.REDOUBT_ENDPOINT", str(endpoint), keys, "where Python workers find it"),
-        Setting("spark.driver.extraClassPath", str(jar), sealed, "Redoubt's classes, in the application class loader"),
-        Setting("spark.executor.extraClassPath", str(jar), sealed, "the same on executors; --jars loads too late"),
-        Setting("spark.hadoop.io.compression.codecs", SEALED_CODEC, sealed, "unmodified readers open *.sealed files"),
+        Setting(
+            "spark.driver.extraClassPath", str(jar), sealed, "Redoubt's classes, in the application class loader", path
+        ),
+        Setting(
+            "spark.executor.extraClassPath", str(jar), sealed, "the same on executors; --jars loads too late", path
+        ),
+        Setting(
+            "spark.hadoop.io.compression.codecs", SEALED_CODEC, sealed, "unmodified readers open *.sealed files", codecs
+        ),
         Setting(
             "spark.hadoop.parquet.crypto.factory.class",
             PARQUET_FACTORY,
@@ -122,7 +150,7 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
         Setting("spark.python.unix.domain.socket.enabled", "true", wire, "Python workers would use TCP in clear"),
         Setting("spark.python.unix.domain.socket.dir", str(sockets), wire, "their sockets lie in a private folder"),
         Setting("spark.io.encryption.enabled", "true", disk, "spills and shuffle files are encrypted"),
-        Setting("spark.io.encryption.keySizeBits", "256", disk, "the default is 128"),
+        Setting("spark.io.encryption.keySizeBits", "256", disk, "the default is 128", Compare.AT_LEAST),
         Setting("spark.io.encryption.keygen.algorithm", "HmacSHA256", disk, "the default is HmacSHA1"),
         Setting(
             "spark.python.worker.memory",
@@ -136,37 +164,15 @@ def settings(*, endpoint: Path, jar: Path, sockets: Path) -> tuple[Setting, ...]
             disclosure,
             "Python workers run user code: the application secret is not in their environment",
         ),
-        Setting("spark.ui.enabled", "false", disclosure, "plans and errors show literals and cell values"),
+        Setting(
+            "spark.ui.enabled", "false", disclosure, "plans and errors show literals and cell values", Compare.FREE
+        ),
         Setting("spark.eventLog.enabled", "false", disclosure, "the event log holds the same, on disk"),
-        Setting("spark.redaction.regex", REDACTION, disclosure, "store credentials are redacted in what is shown"),
+        Setting(
+            "spark.redaction.regex",
+            REDACTION,
+            disclosure,
+            "store credentials are redacted in what is shown",
+            Compare.PATTERN,
+        ),
     )
-
-
-#: A user may change these; everything else in :func:`settings` is refused to be weakened.
-_USER_MAY_SET = frozenset({"spark.ui.enabled"})
-
-
-def merge(base: tuple[Setting, ...], user: Mapping[str, str]) -> dict[str, str]:
-    """Return the effective configuration: the user's, with *base* on top.
-
-    Class paths and codec lists are joined. A user value that contradicts a setting of *base* is an error, except for
-    the few that only lower disclosure controls on the user's own machine.
-
-    Raises:
-        OptionRefused: *user* weakens a setting.
-    """
-    merged = dict(user)
-    for setting in base:
-        given = merged.get(setting.key)
-        if given is None or given == setting.value:
-            merged[setting.key] = setting.value
-        elif setting.key.endswith(".extraClassPath"):
-            merged[setting.key] = f"{setting.value}:{given}"
-        elif setting.key == "spark.hadoop.io.compression.codecs":
-            merged[setting.key] = f"{setting.value},{given}"
-        elif setting.key not in _USER_MAY_SET:
-            raise OptionRefused(
-                f"{setting.key}={given} would replace {setting.value}: {setting.reason}",
-                hint="Leave the setting out: Redoubt sets it.",
-            )
-    return merged

@@ -28,7 +28,8 @@ from redoubt.keys.provider import KeySource
 from redoubt.keys.workspace import Workspace
 from redoubt.protocol.endpoint import ENDPOINT_VARIABLE
 from redoubt.spark.assertions import assert_loaded
-from redoubt.spark.conf import SESSION_TIME_ZONE, merge, settings
+from redoubt.spark.conf import SESSION_TIME_ZONE, settings
+from redoubt.spark.conf_merge import merge
 from redoubt.spark.jar import jar_path
 from redoubt.spark.java import require_java
 

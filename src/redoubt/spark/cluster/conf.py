@@ -14,7 +14,8 @@ from typing import Final
 
 from redoubt.errors import OptionRefused
 from redoubt.spark.cluster.files import MemberFiles, member_files
-from redoubt.spark.conf import Group, Setting, merge, settings
+from redoubt.spark.conf import Group, Setting, settings
+from redoubt.spark.conf_merge import merge
 from redoubt.spark.jar import jar_path
 
 PROTOCOL: Final = "RedoubtMutualTLS"
