@@ -88,6 +88,11 @@ def trust_program(
     return signed
 
 
+def require_development() -> None:
+    """Raise TeeMissing unless the embedded broker can be had."""
+    _development()
+
+
 def is_development(signed: SignedManifest) -> bool:
     """Return whether *signed* is a development manifest: its one owner is the workspace's developer."""
     return set(signed.manifest.owners) == {"developer"}
