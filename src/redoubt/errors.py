@@ -125,8 +125,8 @@ class NotADataset(UsageError):
     code = "usage.not_dataset"
     cause = "A sealed file stands for itself; a sealed dataset is a folder with commit records."
     next_step = (
-        "Read the file with a file reader such as `spark.read.csv(PATH)`, or `redoubt unseal` it; to write a dataset, "
-        "name a folder."
+        "Read the file with a file reader such as `spark.read.csv(PATH)`, or give the Data Source the option `loose`, "
+        "or `redoubt unseal` it; to write a dataset, name a folder."
     )
 
 
