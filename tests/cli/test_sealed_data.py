@@ -241,8 +241,8 @@ def test_texts_name_the_cause_and_what_helps(redoubt: Redoubt) -> None:
         said = redoubt(*command, status=3).stderr
         assert b"[sealed.identity]" in said
         assert b"Next: Name the dataset's folder." in said
-    redoubt("seal", "w/a", "a.sealed")
-    said = redoubt("unseal", "a.sealed", "w/a", status=2).stderr
+    redoubt("seal", "w/a", "wa.sealed")
+    said = redoubt("unseal", "wa.sealed", "w/a", status=2).stderr
     assert b"--force" in said
     assert b"--append" not in said
     said = redoubt("seal", "w/a", "/proc/x.sealed", status=5).stderr

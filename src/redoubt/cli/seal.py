@@ -84,16 +84,14 @@ def _seal_stream(session: Session, target: str, key: str | None, *, force: bool)
 def _seal_file(session: Session, source: Path, target: str, key: str | None, *, force: bool) -> None:
     from redoubt.sealed.transfer import SEALED_SUFFIX, StreamSink, open_output, seal_file
 
-    if target == STREAM:
-        seal_file(source, StreamSink(sys.stdout.buffer), keys=session.workspace, key=key)
-        return
-    if "://" not in target and Path(target).is_dir():
+    if target != STREAM and "://" not in target and Path(target).is_dir():
         target = str(Path(target, source.name + SEALED_SUFFIX))
     size = source.stat().st_size
     with bytes_bar("sealing", size, quiet=session.options.json) as progress:
-        sink = open_output(target, replace=force)
+        sink = StreamSink(sys.stdout.buffer) if target == STREAM else open_output(target, replace=force)
         seal_file(source, sink, keys=session.workspace, key=key, progress=progress)
-    session.output.result({"sealed": target, "bytes": size}, text=f"sealed {source} as {target}")
+    if target != STREAM:
+        session.output.result({"sealed": target, "bytes": size}, text=f"sealed {source} as {target}")
 
 
 def _seal_folder(
