@@ -170,6 +170,8 @@ MAX_OWNER_TOKEN_BYTES: Final = 4096
 MAX_REQUEST_PATH: Final = 1024
 #: Method, path and headers; a token of an owner or an attester has a few kilobytes.
 MAX_BROKER_HEAD_BYTES: Final = 64 * 1024
+#: A connection is counted from the end of its TLS handshake on: until then nothing but this ends it.
+BROKER_HANDSHAKE_SECONDS: Final = 10.0
 #: From a connection, or the first byte of a further request, to the end of the head.
 BROKER_HEAD_SECONDS: Final = 10.0
 #: Time to send a whole body. A peer that dawdles holds a place among the connections.

@@ -10,8 +10,10 @@ import logging
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -551,6 +553,25 @@ def test_oversize_body_is_refused_before_it_is_read(world: World, path: str, lim
             answer = tls.recv(4000)
             assert b" 413 " in answer.partition(b"\r\n")[0], answer
             assert b"broker.too_large" in answer + tls.recv(4000)
+
+
+def test_stalled_tls_handshake_is_refused_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a connection is not counted yet, so nothing but its time bounds how many there are."""
+    monkeypatch.setattr("redoubt.broker.server.BROKER_HANDSHAKE_SECONDS", 0.3)
+    create_root_key_file(tmp_path / "root.key")
+    ca = make_ca("test", now=datetime.now(UTC))
+    with (
+        closing(SqlStore.create(SqliteLocation(tmp_path / "s"), source=FileRoot(tmp_path / "root.key"))) as store,
+        RunningBroker(
+            store,
+            address=Address("127.0.0.1", 0),
+            identity=make_server_certificate(ca, name="test", hosts=["127.0.0.1"], now=datetime.now(UTC)),
+            settings=Settings(),
+            verifiers={},
+        ) as broker,
+        socket.create_connection(("127.0.0.1", broker.port), timeout=5) as plain,
+    ):
+        assert plain.recv(1) == b""
 
 
 def test_endless_head_ends_the_connection(world: World) -> None:

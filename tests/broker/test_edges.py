@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 from tests.broker.world import envelope, successor
 
 from redoubt.broker.answers import problem_reply, status_of
@@ -17,11 +20,12 @@ from redoubt.broker.core import Core
 from redoubt.broker.in_force import PolicyHistory
 from redoubt.broker.memory import BrokerMemory, Remembered
 from redoubt.broker.metrics import Metrics
-from redoubt.broker.openapi import openapi_document
+from redoubt.broker.openapi import OPENAPI_PATH, openapi_document
 from redoubt.broker.openapi_schemas import SCHEMAS
 from redoubt.broker.rate import RateLimiter
 from redoubt.broker.service import Service
 from redoubt.broker.table import make_routes
+from redoubt.broker.web import make_app
 from redoubt.errors import (
     BrokerError,
     ManifestError,
@@ -52,6 +56,39 @@ def test_peer_that_asks_too_often_waits_and_others_do_not() -> None:
     limiter.admit("a", now=0.5)
     with pytest.raises(RateLimited):
         limiter.admit("a", now=0.5)
+
+
+def test_page_of_the_interface_is_not_served_past_the_rate_limit() -> None:
+    metrics = Metrics()
+    app = make_app(ROUTES, metrics=metrics, limiter=RateLimiter(per_second=0.001, burst=2))
+    assert [_status(app, OPENAPI_PATH) for _ in range(3)] == [200, 200, 429]
+    assert b'redoubt_broker_requests_total{route="openapi",status="200"} 2.0' in metrics.text()
+
+
+def _status(app: Starlette, path: str) -> int:
+    sent: list[Any] = []
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "https",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [],
+        "client": ("192.0.2.1", 1),
+        "server": ("127.0.0.1", 443),
+    }
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return int(sent[0]["status"])
 
 
 def test_refusals_cost_more_and_are_forgiven() -> None:

@@ -9,7 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 
@@ -25,10 +25,20 @@ from redoubt.broker.web import make_app
 from redoubt.errors import BrokerConfigInvalid, BrokerError
 from redoubt.evidence.claims import Tee
 from redoubt.evidence.collect.attester import Attester
-from redoubt.limits import BROKER_SHUTDOWN_SECONDS, BROKER_START_SECONDS
+from redoubt.limits import BROKER_HANDSHAKE_SECONDS, BROKER_SHUTDOWN_SECONDS, BROKER_START_SECONDS
 from redoubt.pki.build import Certified
 from redoubt.pki.server import server_context
 from redoubt.trust.refusal import Refusal
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """asyncio's loop with a bound of ours on TLS handshakes, which uvicorn has no setting for (asyncio's is 60 s)."""
+
+    async def create_server(self, *arguments: Any, **named: Any) -> asyncio.Server:
+        """Listen, as asyncio does."""
+        if named.get("ssl") is not None:
+            named.setdefault("ssl_handshake_timeout", BROKER_HANDSHAKE_SECONDS)
+        return await super().create_server(*arguments, **named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +106,7 @@ class RunningBroker:
 
     def serve(self) -> None:
         """Serve in this thread, until the process is told to stop."""
-        asyncio.run(self._server.serve(sockets=[self._socket]))
+        self._run_loop()
         self._socket.close()
 
     def close(self) -> None:
@@ -112,9 +122,13 @@ class RunningBroker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _run_loop(self) -> None:
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(self._server.serve(sockets=[self._socket]))
+
     def _run(self) -> None:
         try:
-            asyncio.run(self._server.serve(sockets=[self._socket]))
+            self._run_loop()
         except BaseException as error:  # noqa: BLE001 - reported by start(), in the thread that waits
             self._failure = error
 

@@ -25,7 +25,7 @@ from redoubt.broker.answers import internal_error, is_refusal, problem_reply
 from redoubt.broker.metrics import Metrics
 from redoubt.broker.openapi import OPENAPI_PATH, openapi_document
 from redoubt.broker.rate import RateLimiter
-from redoubt.broker.routes import Call, Reply, Route
+from redoubt.broker.routes import Access, Call, Reply, Route
 from redoubt.errors import BodyTooLarge, BrokerMessage, NotFound, RateLimited, RedoubtError
 from redoubt.limits import BROKER_BODY_SECONDS, MAX_REQUEST_PATH, REFUSED_REQUEST_COST
 from redoubt.protocol.messages import write_object
@@ -43,9 +43,9 @@ _HEADERS: Final[Mapping[str, str]] = {
 
 def make_app(routes: tuple[Route, ...], *, metrics: Metrics, limiter: RateLimiter) -> Starlette:
     """Return the application that serves *routes* and their OpenAPI page."""
-    document = write_object(openapi_document(routes))
+    page = _page(write_object(openapi_document(routes)))
     by_path: dict[str, dict[str, Route]] = {}
-    for route in routes:
+    for route in (*routes, page):
         by_path.setdefault(route.path, {})[route.method] = route
     edge = _Edge(metrics, limiter)
 
@@ -56,20 +56,28 @@ def make_app(routes: tuple[Route, ...], *, metrics: Metrics, limiter: RateLimite
         path = next(iter(methods.values())).path
         return StarletteRoute(path, endpoint, methods=["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 
-    async def openapi(request: Request) -> Response:
-        return Response(document, media_type="application/json", headers=dict(_HEADERS))
-
     async def nothing(request: Request) -> Response:
         return await edge.answer(request, None)
 
     return Starlette(
         routes=[
             *map(serve, by_path.values()),
-            StarletteRoute(OPENAPI_PATH, openapi, methods=["GET"]),
             StarletteRoute(
                 "/{rest:path}", nothing, methods=["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
             ),
         ]
+    )
+
+
+def _page(document: bytes) -> Route:
+    """Return the route of the OpenAPI page: bounded and counted as all others, and not listed on itself."""
+    return Route(
+        method="GET",
+        path=OPENAPI_PATH,
+        name="openapi",
+        handle=lambda call: Reply(body=document),
+        summary="This page.",
+        access=Access.PUBLIC,
     )
 
 
