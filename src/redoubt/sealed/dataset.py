@@ -224,7 +224,10 @@ def commit_numbers(storage: Storage) -> list[int]:
         NotADataset: *storage* is one file.
     """
     if isinstance(storage, LocalStorage) and storage.root.is_file():
-        raise NotADataset(f"{storage.location} is one file, not a sealed dataset")
+        # Spark shows no more than this line.
+        raise NotADataset(
+            f"{storage.location} is one file, not a sealed dataset; file readers such as spark.read.csv read sealed files"
+        )
     names = (entry.name for entry in storage.list("_commits"))
     numbers = sorted(filter(None, map(parse_commit_name, names)))
     if numbers != list(range(1, len(numbers) + 1)) or len(numbers) > MAX_COMMIT_NUMBER:
