@@ -60,6 +60,8 @@ def cli_page() -> str:
         "# The `redoubt` command",
         "",
         "Results go to stdout, everything else to stderr. `--json` prints exactly one JSON object, also for errors.",
+        "Where stdout belongs to something else, it carries no object but an error's: to the program of `agent exec`,",
+        "`run` and `submit`, and to the data where DST of `seal` or `unseal` is `-`.",
         "Shell completion: `redoubt --install-completion`. Written by `docs/generate.py` from the commands' own help.",
         "",
         "| exit status | meaning |",

@@ -51,8 +51,8 @@ def test_errors_survive_pickling_with_their_hint() -> None:
     import pickle
 
     for cls in ERRORS:
-        again = pickle.loads(pickle.dumps(cls("what", hint="hint")))
-        assert (type(again), again.what, again.hint) == (cls, "what", "hint")
+        again = pickle.loads(pickle.dumps(cls("what", hint="hint", why="why")))
+        assert (type(again), again.what, again.hint, again.why) == (cls, "what", "hint", "why")
 
 
 def test_children_share_their_familys_first_word() -> None:

@@ -60,7 +60,8 @@ class ExitStatus(IntEnum):
 class RedoubtError(Exception):
     """Base of every error that Redoubt raises on purpose.
 
-    ``str(error)`` is one line of what failed; :meth:`explain` adds why it can happen and what to do next.
+    ``str(error)`` is one line of what failed; :meth:`explain` adds why it can happen and what to do next: *why* and
+    *hint* where the raiser knows them, else the class's standing ``cause`` and ``next_step``.
     """
 
     code: ClassVar[str] = "redoubt"
@@ -68,27 +69,28 @@ class RedoubtError(Exception):
     cause: ClassVar[str] = "An error of Redoubt."
     next_step: ClassVar[str] = "Report it with the command you ran."
 
-    def __init__(self, what: str, *, hint: str | None = None) -> None:
+    def __init__(self, what: str, *, hint: str | None = None, why: str | None = None) -> None:
         super().__init__(what)
         self.what = what
         self.hint = hint
+        self.why = self.cause if why is None else why
 
     def __str__(self) -> str:
         return f"[{self.code}] {self.what}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Spark pickles exceptions of its Python workers; keyword-only arguments need help to survive that.
-        return (_rebuild, (type(self), self.what, self.hint))
+        return (_rebuild, (type(self), self.what, self.hint, self.why))
 
     def explain(self) -> str:
         """Return what failed, why that happens and what to do next, as three lines of text."""
         # A name with a line end, in what failed, must not forge the lines that follow.
         failed = str(self).replace("\n", "\\n")
-        return f"{failed}\nWhy: {self.cause}\nNext: {self.hint or self.next_step}"
+        return f"{failed}\nWhy: {self.why}\nNext: {self.hint or self.next_step}"
 
 
-def _rebuild(cls: type[RedoubtError], what: str, hint: str | None) -> RedoubtError:
-    return cls(what, hint=hint)
+def _rebuild(cls: type[RedoubtError], what: str, hint: str | None, why: str) -> RedoubtError:
+    return cls(what, hint=hint, why=why)
 
 
 # --- usage -----------------------------------------------------------------------------------------------------------
@@ -117,6 +119,17 @@ class AlreadyExists(UsageError):
     next_step = "Choose another destination, or pass --force (files), or --overwrite or --append (datasets)."
 
 
+class NotADataset(UsageError):
+    """One sealed file was named where a dataset, which is a folder, belongs."""
+
+    code = "usage.not_dataset"
+    cause = "A sealed file stands for itself; a sealed dataset is a folder with commit records."
+    next_step = (
+        "Read the file with a file reader such as `spark.read.csv(PATH)`, or give the Data Source the option `loose`, "
+        "or `redoubt unseal` it; to write a dataset, name a folder."
+    )
+
+
 # --- workspace -------------------------------------------------------------------------------------------------------
 class WorkspaceError(RedoubtError):
     """The workspace cannot be used."""
@@ -139,7 +152,7 @@ class WorkspaceExists(WorkspaceError):
     """``redoubt init`` was run where a workspace already is."""
 
     code = "workspace.exists"
-    exit_status = ExitStatus.CONFLICT
+    exit_status = ExitStatus.USAGE
     cause = "A second init would replace the keys that existing data needs."
     next_step = "Use the workspace as it is, or init another folder."
 
@@ -1032,18 +1045,25 @@ class AppraisalError(RedoubtError):
     cause = "The evidence is authentic, but a claim in it is not what the owners' manifest allows."
     next_step = "The owner runs `redoubt explain` on the refusal: it names the claim and the edit that would allow it."
 
-    def __init__(self, what: str, *, hint: str | None = None, failures: tuple[FailedClaim, ...] = ()) -> None:
-        super().__init__(what, hint=hint)
+    def __init__(
+        self,
+        what: str,
+        *,
+        hint: str | None = None,
+        why: str | None = None,
+        failures: tuple[FailedClaim, ...] = (),
+    ) -> None:
+        super().__init__(what, hint=hint, why=why)
         self.failures = failures
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_refusal, (type(self), self.what, self.hint, self.failures))
+        return (_rebuild_refusal, (type(self), self.what, self.hint, self.why, self.failures))
 
 
 def _rebuild_refusal(
-    cls: type[AppraisalError], what: str, hint: str | None, failures: tuple[FailedClaim, ...]
+    cls: type[AppraisalError], what: str, hint: str | None, why: str, failures: tuple[FailedClaim, ...]
 ) -> AppraisalError:
-    return cls(what, hint=hint, failures=failures)
+    return cls(what, hint=hint, why=why, failures=failures)
 
 
 class TeeUnknown(AppraisalError):
@@ -1180,16 +1200,20 @@ class BrokerError(RedoubtError):
     cause = "The broker refused or could not do what it was asked."
     next_step = "Look at the broker's log and audit log."
 
-    def __init__(self, what: str, *, hint: str | None = None, refusal: UUID | None = None) -> None:
-        super().__init__(what, hint=hint)
+    def __init__(
+        self, what: str, *, hint: str | None = None, why: str | None = None, refusal: UUID | None = None
+    ) -> None:
+        super().__init__(what, hint=hint, why=why)
         self.refusal = refusal
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_broker_error, (type(self), self.what, self.hint, self.refusal))
+        return (_rebuild_broker_error, (type(self), self.what, self.hint, self.why, self.refusal))
 
 
-def _rebuild_broker_error(cls: type[BrokerError], what: str, hint: str | None, refusal: UUID | None) -> BrokerError:
-    return cls(what, hint=hint, refusal=refusal)
+def _rebuild_broker_error(
+    cls: type[BrokerError], what: str, hint: str | None, why: str, refusal: UUID | None
+) -> BrokerError:
+    return cls(what, hint=hint, why=why, refusal=refusal)
 
 
 class BrokerUnreachable(BrokerError):
@@ -1408,7 +1432,7 @@ class StoreExists(BrokerError):
     """A store would be made where one is already."""
 
     code = "broker.store_exists"
-    exit_status = ExitStatus.CONFLICT
+    exit_status = ExitStatus.USAGE
     cause = "A second store in the same place would replace keys that existing data needs."
     next_step = "Use the store as it is, or name another place."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -120,15 +121,30 @@ def test_another_broker_in_its_place_is_noticed(
 def test_verify_with_what_is_no_ca(laptop: Laptop, capsys: pytest.CaptureFixture[str]) -> None:
     (laptop.broker / "ca.pem").write_bytes(b"no certificate")
     assert laptop.verify() == 2
+    assert "BEGIN CERTIFICATE" in said(capsys)["error"]["cause"]
     (laptop.broker / "ca.pem").write_bytes(make_ca("other", now=datetime.now(UTC)).certificate)
     assert laptop.verify("--manifest", "a", "--digest", "b") == 2
 
 
-def test_setup_makes_private_files_and_touches_nothing_that_is_there(laptop: Laptop) -> None:
+def test_a_busy_port_is_named_as_the_cause(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", str(tmp_path)]) == 0
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        capsys.readouterr()
+        port = str(other.getsockname()[1])
+        assert main(["--workspace", str(tmp_path), "--json", "broker", "dev", "--port", port]) == 7
+    assert said(capsys)["error"]["cause"].startswith("The port is in use")
+
+
+def test_setup_makes_private_files_and_touches_nothing_that_is_there(
+    laptop: Laptop, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = {it.name: it.stat().st_mode & 0o777 for it in laptop.broker.iterdir()}
     assert set(files) >= {"broker.toml", "ca.pem", "ca.key", "server.pem", "server.key", "root.key", "store.sqlite"}
     assert set(files.values()) == {0o600}
     assert main(["broker", "setup", str(laptop.broker)]) == 2
+    assert "--force" not in capsys.readouterr().err
 
 
 def test_serve_refuses_to_start_where_redoubt_dev_is_importable(

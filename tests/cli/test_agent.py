@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.agent.pythons import small_python
 from tests.broker.world import envelope
 
 from redoubt.cli.main import main
+from redoubt.cli.progress import waiting
 from redoubt.errors import AttestationRefused, ExitStatus, ProgramFailed, TeeMissing, UsageError
 from redoubt.trust.program import ProgramDescriptor
 from redoubt.trust.store import ManifestStore
@@ -74,6 +76,10 @@ def test_the_laptop_path_from_first_run_to_refusal_explanation_and_trust(folder:
     assert f"redoubt explain {found[0]}" in refused.stderr
 
     explained = json.loads(redoubt(folder, "--json", "explain", found[0]).stdout)
+    short = redoubt(folder, "explain", found[0][:8])
+    assert short.stdout.splitlines()[-1] == "development: `redoubt agent trust -- CMD` makes this edit"
+    unknown = redoubt(folder, "explain", "00000000")
+    assert (unknown.returncode, "[usage.not_found]" in unknown.stderr) == (ExitStatus.USAGE, True)
     (failure,) = explained["failures"]
     assert failure["claim"] == "program.digest"
     assert explained["program"] == failure["actual"] != failure["expected"][0]
@@ -128,6 +134,33 @@ def test_without_redoubt_dev_a_broker_must_be_named(
     monkeypatch.setitem(sys.modules, "redoubt_dev.laptop", None)
     assert main(["--workspace", str(folder), "agent", "trust", "--", "true"]) == ExitStatus.ENVIRONMENT
     assert f"[{TeeMissing.code}]" in capsys.readouterr().err
+
+
+def test_what_cannot_be_attested_is_not_measured(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "ca.pem").write_text("no certificate")
+    # That there is no such program would be found by measuring.
+    job = ("--", "no-such-program")
+    assert main(["agent", "exec", "--broker", "https://127.0.0.1:1", "--ca", str(folder / "ca.pem"), *job]) == 2
+    assert "the broker's CA is not a certificate" in capsys.readouterr().err
+    elsewhere = str(tmp_path_factory.mktemp("elsewhere"))
+    assert main(["--workspace", elsewhere, "agent", "exec", *job]) == ExitStatus.ENVIRONMENT
+    assert "[workspace.missing]" in capsys.readouterr().err
+
+
+def test_a_long_wait_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redoubt.cli.progress._SILENT_SECONDS", 0.0)
+    said: list[str] = []
+    heard = threading.Event()
+
+    def say(text: str) -> None:
+        said.append(text)
+        heard.set()
+
+    with waiting("measuring", say=say):
+        assert heard.wait(SECONDS)
+    assert said == ["measuring…"]
 
 
 @pytest.mark.parametrize(

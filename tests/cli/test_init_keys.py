@@ -118,8 +118,8 @@ def test_init_json_says_where_and_how(empty: Shell) -> None:
     }
 
 
-def test_second_init_is_a_conflict(shell: Shell) -> None:
-    shell.fails("init", status=ExitStatus.CONFLICT, code="workspace.exists")
+def test_second_init_is_refused(shell: Shell) -> None:
+    shell.fails("init", status=ExitStatus.USAGE, code="workspace.exists")
 
 
 def test_no_workspace_is_explained(empty: Shell) -> None:
@@ -293,11 +293,23 @@ def test_mistakes_are_explained(shell: Shell, arguments: list[str], status: Exit
     shell.fails("keys", *arguments, status=status, code=code)
 
 
+def test_texts_name_the_cause_and_what_helps(shell: Shell) -> None:
+    text = shell.fails("keys", "create", "lake/raw", status=ExitStatus.KEY, code="key.namespace")
+    assert "Next: `redoubt keys map lake local`" in text
+    text = shell.fails("keys", "destroy", "default", "--version", "1", status=ExitStatus.USAGE, code="usage.invalid")
+    assert "nothing was destroyed" in text
+    (shell.folder / ".redoubt").chmod(0o755)
+    text = shell.fails("keys", "list", status=ExitStatus.ENVIRONMENT, code="workspace.invalid")
+    assert "Why: Whoever can read or change it" in text
+    (shell.folder / ".redoubt").chmod(0o700)
+
+
 def test_damaged_files_are_explained(shell: Shell) -> None:
     state = shell.folder / ".redoubt"
     (state / "root.key").chmod(0o644)
     text = shell.fails("keys", "create", "a", status=ExitStatus.ENVIRONMENT, code="workspace.root_key")
     assert "chmod 600" in text
+    assert "open to nobody else" in text
     (state / "keystore.sqlite").write_bytes(b"x" * 5000)
     shell.fails("keys", "list", status=ExitStatus.REFUSED, code="workspace.keystore")
     (state / "config.toml").write_text("format = 99")

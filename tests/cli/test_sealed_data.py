@@ -172,6 +172,16 @@ def test_what_is_not_sealed_is_named(redoubt: Redoubt, arguments: str) -> None:
     assert said.startswith(b"redoubt: [sealed.not_sealed] plain file: ")
 
 
+def test_a_sealed_file_is_not_taken_for_a_dataset(redoubt: Redoubt) -> None:
+    (redoubt.folder / "one.csv").write_text("1\n")
+    redoubt("seal", "one.csv", "one.csv.sealed")
+    for option in ("--append", "--overwrite"):
+        said = redoubt("seal", option, "one.csv", "one.csv.sealed", status=2).stderr
+        assert b"[usage.not_dataset] one.csv.sealed is one file" in said
+        assert b"spark.read.csv" in said
+    assert redoubt.json("rewrap", "one.csv.sealed") == {"replaced": 0, "current": 1}
+
+
 def test_chunks_and_keys_of_a_file_are_named(redoubt: Redoubt, tmp_path: Path) -> None:
     (redoubt.folder / "n.txt").write_text("n" * 100)
     other = Redoubt(tmp_path)
@@ -198,7 +208,13 @@ def test_inspect_tells_all_on_stdout(redoubt: Redoubt) -> None:
     assert f"dataset: {made['dataset']}" in lines
     assert "commit: 1" in lines
     assert f"commit_digest: {made['commit_digest']}" in lines
-    assert "part\tkind\tbytes\tmedia type" in lines
+    assert lines[2].startswith("key: key:main/default.dev version ")
+    assert "part\tkind\tbytes\tmedia type\tsha256" in lines
+    shown = redoubt.json("inspect", "inspected")
+    parts = shown.pop("parts")
+    assert isinstance(parts, list)
+    assert [line.partition(": ")[0] for line in lines[:-2]] == list(shown)
+    assert lines[-1] == "\t".join(map(str, parts[0].values()))
     assert done.stderr == b""
     assert redoubt("inspect", "inspected", "--json").stderr == b""
 
@@ -214,6 +230,49 @@ def test_next_steps_name_what_exists(redoubt: Redoubt) -> None:
     said = redoubt("attest", "--tee", "abacus", status=2).stderr
     assert said.count(b"\n") == 3
     assert b"\t" not in said
+
+
+def test_texts_name_the_cause_and_what_helps(redoubt: Redoubt) -> None:
+    (redoubt.folder / "w").mkdir()
+    (redoubt.folder / "w" / "a").write_text("w")
+    redoubt("seal", "w", "ws")
+    (part,) = (redoubt.folder / "ws" / "data").rglob("*.sealed")
+    for command in (["unseal", str(part), "never"], ["verify", str(part)]):
+        said = redoubt(*command, status=3).stderr
+        assert b"[sealed.identity]" in said
+        assert b"Next: Name the dataset's folder." in said
+    redoubt("seal", "w/a", "wa.sealed")
+    said = redoubt("unseal", "wa.sealed", "w/a", status=2).stderr
+    assert b"--force" in said
+    assert b"--append" not in said
+    said = redoubt("seal", "w/a", "/proc/x.sealed", status=5).stderr
+    assert b"/proc/x.sealed cannot be made" in said
+    said = redoubt("seal", "/dev/null", "null.sealed", status=2).stderr
+    assert b"/dev/null is neither a regular file nor a folder" in said
+
+
+def test_a_sealed_parquet_table_is_named_as_one(redoubt: Redoubt) -> None:
+    import pyarrow as pa
+
+    from redoubt.keys.workspace import Workspace
+    from redoubt.sealed.parquet import write_table
+
+    table = redoubt.folder / "table"
+    write_table(pa.table({"x": [1, 2]}), str(table), keys=Workspace.open(redoubt.folder))
+    redoubt("verify", "table")
+    assert b"spark.read.parquet" in redoubt("unseal", "table", "never", status=3).stderr
+    (part,) = table.rglob("*.parquet")
+    for command in ("verify", "inspect"):
+        assert b"Next: Name the table's folder." in redoubt(command, str(part), status=3).stderr
+
+
+@pytest.mark.parametrize("target", ["inside", "inside/deeper/sealed", "./inside/../inside", ""])
+def test_a_destination_inside_the_source_is_refused(redoubt: Redoubt, target: str) -> None:
+    (redoubt.folder / "inside").mkdir(exist_ok=True)
+    (redoubt.folder / "inside" / "a").write_text("1")
+    before = digests(redoubt.folder / "inside")
+    assert b"[usage.invalid]" in redoubt("seal", "inside", target, status=2).stderr
+    assert digests(redoubt.folder / "inside") == before
 
 
 def test_links_inside_a_folder_are_refused(redoubt: Redoubt) -> None:
@@ -252,6 +311,10 @@ def test_globs_and_adoption(redoubt: Redoubt) -> None:
         (("tpch", "run", "nope"), "usage.not_found", 2),
         (("tpch", "seal", "nope", "x"), "usage.not_found", 2),
         (("seal", "no*match", "x"), "usage.not_found", 2),
+        (("seal", "plain.txt", ""), "usage.invalid", 2),
+        (("unseal", "plain.txt", ""), "usage.invalid", 2),
+        (("verify", "plain.txt", "--at-commit", "abc"), "usage.invalid", 2),
+        (("gc", "plain.txt", "--older-than", "-1"), "usage.invalid", 2),
         (("unseal", "plain.txt", "x"), "sealed.not_sealed", 3),
         (("seal", "--append", "--overwrite", "plain.txt", "x"), "usage.invalid", 2),
         (("seal", "plain.txt", "x", "--key", "nobody"), "key.unknown", 4),
@@ -264,6 +327,13 @@ def test_mistakes_are_explained(redoubt: Redoubt, arguments: tuple[str, ...], co
     assert f"[{code}]".encode() in done.stderr
     assert b"\nWhy: " in done.stderr
     assert b"\nNext: " in done.stderr
+
+
+def test_numbers_are_asked_for_in_plain_words(redoubt: Redoubt) -> None:
+    assert b"'abc' is not a number." in redoubt("gc", "x", "--older-than", "abc", status=2).stderr
+    assert (
+        b"'zero' is not a whole number." in redoubt("keys", "enable", "default", "--version", "zero", status=2).stderr
+    )
 
 
 def test_doctor(redoubt: Redoubt) -> None:

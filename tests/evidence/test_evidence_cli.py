@@ -155,6 +155,15 @@ def test_text_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "tdx.mrtd: 7348" in capsys.readouterr().out
 
 
+def test_missing_collateral_names_the_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [word for word in arguments(entry("tdx-v5-cf77a6e9"), tmp_path) if word != "--json"]
+    place = given.index("--collateral")
+    assert main([*given[:place], *given[place + 2 :]]) == 1
+    said = capsys.readouterr()
+    assert "[evidence.collateral]" in said.out
+    assert "--collateral FILE" in said.err
+
+
 def test_file_that_is_too_large_is_a_usage_error(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

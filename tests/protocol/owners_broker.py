@@ -12,7 +12,6 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.broker.world import ALICE, BOB, public
 
-from redoubt.broker.certificates import make_ca, make_server_certificate
 from redoubt.broker.core import Settings
 from redoubt.broker.location import SqliteLocation
 from redoubt.broker.rate import RateLimiter
@@ -20,6 +19,7 @@ from redoubt.broker.root import FileRoot
 from redoubt.broker.server import Address, RunningBroker
 from redoubt.broker.store import SqlStore
 from redoubt.keys.rootkey import create_root_key_file
+from redoubt.pki.server import make_ca, make_server_certificate
 from redoubt.protocol.https import BrokerConnection, Brokers
 from redoubt.protocol.owner_client import OwnerClient
 from redoubt.protocol.owner_provider import BrokerProvider

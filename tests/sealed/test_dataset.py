@@ -8,7 +8,17 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from tests.sealed.samples import CONTENTS, files_below, flip, part_named, put_files, read_dataset, write_dataset
+from tests.sealed.samples import (
+    CONTENTS,
+    files_below,
+    flip,
+    part_named,
+    put_files,
+    read_dataset,
+    read_file,
+    write_dataset,
+    write_file,
+)
 
 from redoubt.crypto import chunked
 from redoubt.errors import (
@@ -21,6 +31,7 @@ from redoubt.errors import (
     KeyFileMissing,
     KeyUnknown,
     NoCommit,
+    NotADataset,
     NotSealed,
     PartChanged,
     PartMissing,
@@ -34,7 +45,7 @@ from redoubt.sealed.dataset import Dataset, Freshness, commit_header, commit_num
 from redoubt.sealed.header import MAGIC
 from redoubt.sealed.local import LocalStorage
 from redoubt.sealed.verify import verify_dataset
-from redoubt.sealed.write import WriteMode
+from redoubt.sealed.write import DatasetWrite, WriteMode
 
 
 @pytest.fixture
@@ -45,6 +56,16 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def dataset(folder: Path, workspace: Workspace) -> Dataset:
     return write_dataset(folder, workspace, properties={"format": "csv"})
+
+
+def test_one_sealed_file_is_no_dataset(tmp_path: Path, workspace: Workspace) -> None:
+    path = tmp_path / "x.csv.sealed"
+    write_file(path, b"1,2\n", workspace)
+    with pytest.raises(NotADataset, match=r"x\.csv\.sealed is one file"):
+        Dataset.open(str(path), keys=workspace)
+    with pytest.raises(NotADataset):
+        DatasetWrite.begin(str(path), keys=workspace, mode=WriteMode.OVERWRITE)
+    assert read_file(path, workspace) == b"1,2\n"
 
 
 def reopen(folder: Path, keys: Workspace, **pins: object) -> Dataset:

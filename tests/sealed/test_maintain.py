@@ -42,8 +42,8 @@ from redoubt.sealed import maintain as maintain_module
 from redoubt.sealed.commit import Operation, PartKind
 from redoubt.sealed.dataset import Dataset
 from redoubt.sealed.local import LocalFile, LocalStorage
-from redoubt.sealed.maintain import Rewrapped, adopt, collect_garbage, rewrap_dataset
-from redoubt.sealed.standalone import read_preamble, rewrap_standalone
+from redoubt.sealed.maintain import adopt, collect_garbage, rewrap_dataset
+from redoubt.sealed.standalone import Rewrapped, read_preamble, rewrap_standalone
 from redoubt.sealed.verify import verify_dataset
 from redoubt.sealed.write import DatasetWrite, WriteMode
 
@@ -319,7 +319,8 @@ def test_rewrap_of_a_file_writes_one_slot(tmp_path: Path, keys: Workspace) -> No
     name = keys.resolve(None)
     for version in (2, 3, 4):
         rotate(keys)
-        assert rewrap_standalone(path, provider_for=keys.provider_for).version == version
+        assert rewrap_standalone(path, provider_for=keys.provider_for) == Rewrapped(replaced=1, current=0)
+        assert read_preamble(LocalFile(path)).slot.wrapped.version == version
         assert read_file(path, keys) == b"content"
         keys.provider_for(name).destroy(name, version=version - 1)
     after = path.read_bytes()
@@ -328,14 +329,44 @@ def test_rewrap_of_a_file_writes_one_slot(tmp_path: Path, keys: Workspace) -> No
     assert after[8192:] == before[8192:]
 
 
+def test_rewrap_of_a_current_file_changes_nothing_and_adds_no_reference(tmp_path: Path, keys: Workspace) -> None:
+    path = tmp_path / "x.sealed"
+    write_file(path, b"content", keys)
+    name = keys.resolve(None)
+    rotate(keys)
+    rewrap_standalone(path, provider_for=keys.provider_for)
+    before, described = path.read_bytes(), keys.provider_for(name).describe(name)
+    assert rewrap_standalone(path, provider_for=keys.provider_for) == Rewrapped(replaced=0, current=1)
+    assert path.read_bytes() == before
+    assert keys.provider_for(name).describe(name) == described
+    assert [it.references for it in described.versions] == [0, 1]
+
+
+def test_a_planted_slot_is_refused_before_references_are_settled(tmp_path: Path, keys: Workspace) -> None:
+    path = tmp_path / "x.sealed"
+    write_file(path, b"content", keys)
+    rotate(keys)
+    preamble = read_preamble(LocalFile(path))
+    old = preamble.slot.wrapped
+    offset, slot = preamble.replacement(WrappedKey(old.context, old.key, 2, old.mechanism, old.ciphertext))
+    planted = bytearray(path.read_bytes())
+    planted[offset : offset + len(slot)] = slot
+    path.write_bytes(planted)
+    with pytest.raises(WrapRefused):
+        rewrap_standalone(path, provider_for=keys.provider_for)
+    name = keys.resolve(None)
+    assert keys.provider_for(name).describe(name).versions[0].references == 1
+
+
 def test_rewrap_repairs_a_torn_slot(tmp_path: Path, keys: Workspace) -> None:
     path = tmp_path / "x.sealed"
     write_file(path, b"content", keys)
     flip(path, 6144 + 100)
     with pytest.raises(SlotDamaged):
         read_file(path, keys)
-    rewrap_standalone(path, provider_for=keys.provider_for)
+    assert rewrap_standalone(path, provider_for=keys.provider_for).replaced == 1
     assert read_file(path, keys) == b"content"
+    assert keys.provider_for(keys.resolve(None)).describe(keys.resolve(None)).current.references == 1
 
 
 def test_rewrap_refuses_what_it_cannot_change(tmp_path: Path, keys: Workspace) -> None:
@@ -362,10 +393,15 @@ def test_readers_and_rewraps_of_a_file_at_once(tmp_path: Path, keys: Workspace) 
 
     reader = threading.Thread(target=read)
     reader.start()
-    rewraps = [
-        threading.Thread(target=lambda: [rewrap_standalone(path, provider_for=keys.provider_for) for _ in range(15)])
-        for _ in range(2)
-    ]
+
+    replaced: list[int] = []
+
+    def rewrap() -> None:
+        for _ in range(15):
+            rotate(keys)
+            replaced.append(rewrap_standalone(path, provider_for=keys.provider_for).replaced)
+
+    rewraps = [threading.Thread(target=rewrap) for _ in range(2)]
     for thread in rewraps:
         thread.start()
     for thread in rewraps:
@@ -373,7 +409,7 @@ def test_readers_and_rewraps_of_a_file_at_once(tmp_path: Path, keys: Workspace) 
     ended.set()
     reader.join()
     assert failures == []
-    assert read_preamble(LocalFile(path)).slot.generation == 31
+    assert read_preamble(LocalFile(path)).slot.generation == 1 + sum(replaced) > 15
 
 
 # --- adoption ---------------------------------------------------------------------------------------------------------

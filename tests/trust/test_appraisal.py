@@ -357,6 +357,8 @@ def test_the_edit_that_explain_names_would_allow_it(case: str) -> None:
 def test_edits_with_a_blank_for_the_owner() -> None:
     (arguments,) = explain(record(refuse(ArgumentsRefused, snp(), arguments=("--x", "1"))))
     assert arguments.edit is not None
+    assert arguments.edit.startswith("# ARGUMENT 1 … stand for")
+    assert "found 2 arguments" in arguments.text
     assert tomllib.loads(arguments.edit)["programs"]["monthly"]["arguments"] == [
         [],
         ["--month", "2026-??"],

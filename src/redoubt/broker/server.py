@@ -142,7 +142,11 @@ def _bind(address: Address) -> socket.socket:
         bound.bind((address.host, address.port))
     except OSError as error:
         bound.close()
-        raise BrokerConfigInvalid(f"{address.host}:{address.port} cannot be bound: {error.strerror}") from None
+        raise BrokerConfigInvalid(
+            f"{address.host}:{address.port} cannot be bound: {error.strerror}",
+            why="The port is in use, or the address is not this machine's, or the port is one for root only.",
+            hint="Stop what listens there, or choose another port.",
+        ) from None
     return bound
 
 

@@ -27,6 +27,7 @@ from redoubt.cli.attested import (
     pairs,
 )
 from redoubt.cli.files import write_file
+from redoubt.cli.progress import waiting
 from redoubt.cli.session import Session, command, group
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def exec_(
     from redoubt.agent.exec import Execution
     from redoubt.agent.membership import Role
     from redoubt.agent.process import protect_agent
-    from redoubt.cli.attested import BrokerChoice, ReceiptChoice, run_attested
+    from redoubt.cli.attested import BrokerChoice, ReceiptChoice, check_ready, run_attested
 
     choice = BrokerChoice(broker=broker, ca=ca, broker_id=broker_id, manifest=manifest, tee=tee)
     execution = Execution(
@@ -138,6 +139,7 @@ def exec_(
         status=status,
     )
     protect_agent()
+    check_ready(session, choice)
     with _measured(session, cmd, py_files, jars, files, jvm_option, conf, env) as program:
         ended = run_attested(
             session,
@@ -200,5 +202,7 @@ def _measured(
         conf=pairs(conf, "--conf"),
         environment=pairs(env, "--env"),
     )
-    with measure_program(spec, caller=dict(os.environ)) as program:
+    with waiting("measuring the program", say=session.output.say):
+        program = measure_program(spec, caller=dict(os.environ))
+    with program:
         yield program

@@ -88,6 +88,16 @@ def trust_program(
     return signed
 
 
+def require_development() -> None:
+    """Raise TeeMissing unless the embedded broker can be had."""
+    _development()
+
+
+def is_development(signed: SignedManifest) -> bool:
+    """Return whether *signed* is a development manifest: its one owner is the workspace's developer."""
+    return set(signed.manifest.owners) == {"developer"}
+
+
 def _development() -> Any:
     try:
         importlib.import_module("redoubt_dev.laptop")

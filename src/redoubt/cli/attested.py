@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from redoubt.agent.exec import Execution
     from redoubt.agent.measure import MeasuredProgram
     from redoubt.keys.workspace import Workspace
+    from redoubt.protocol.https import Brokers
 
 BrokerOption = Annotated[
     list[str] | None,
@@ -65,6 +66,14 @@ class BrokerChoice:
         if self.broker and self.ca is None:
             raise UsageError("--broker needs --ca: a broker is known by its CA alone")
 
+    def brokers(self) -> Brokers | None:
+        """Return the brokers that were named; raises UsageError if an address or the CA is none."""
+        from redoubt.protocol.https import Brokers
+
+        if not self.broker or self.ca is None:
+            return None
+        return Brokers(urls=tuple(self.broker), ca=read_file(self.ca, limit=MAX_CONFIG_BYTES))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptChoice:
@@ -77,6 +86,22 @@ class ReceiptChoice:
     def wanted(self) -> bool:
         """Whether it was asked for."""
         return self.required or self.file is not None
+
+
+def check_ready(session: Session, choice: BrokerChoice) -> None:
+    """Find what would keep a program from being attested, before measuring it, which takes seconds.
+
+    Raises:
+        UsageError, TeeMissing, WorkspaceError: what :func:`run_attested` would raise.
+    """
+    from redoubt.cli.agent_local import require_development
+    from redoubt.cli.attest import choose
+
+    if choice.brokers() is not None:
+        choose(choice.tee)
+    else:
+        require_development()
+        _ = session.workspace
 
 
 def run_attested(
@@ -104,7 +129,6 @@ def run_attested(
     from redoubt.cli.agent_local import agent_for, describe, development_agent
     from redoubt.cli.agent_receipt import keep_receipt
     from redoubt.cli.attest import choose
-    from redoubt.protocol.https import Brokers
 
     say = session.output.say
     if descriptor_out is not None:
@@ -112,8 +136,8 @@ def run_attested(
     if program.dropped:
         say(f"not passed on to the program: {', '.join(program.dropped)}")
     running: AbstractContextManager[AttestedAgent]
-    if choice.broker and choice.ca is not None:
-        brokers = Brokers(urls=tuple(choice.broker), ca=read_file(choice.ca, limit=MAX_CONFIG_BYTES))
+    brokers = choice.brokers()
+    if brokers is not None:
         simulated = choice.tee is Choice.SIMULATED
         pins = Pins(broker_id=choice.broker_id, manifest=choice.manifest, simulated=simulated)
         running = nullcontext(agent_for(program, brokers, choose(choice.tee), pins, say=say))

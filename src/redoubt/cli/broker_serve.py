@@ -65,7 +65,10 @@ def setup(
     try:
         folder.mkdir(mode=DIRECTORY_MODE, parents=True)
     except FileExistsError:
-        raise AlreadyExists(f"{folder} exists") from None
+        raise AlreadyExists(
+            f"{folder} exists",
+            hint=f"Name another folder, or start the broker that is in it: `redoubt broker serve {folder}`.",
+        ) from None
     files = {
         "ca.pem": ca.certificate,
         "ca.key": ca.key,

@@ -16,12 +16,15 @@ import typer
 from redoubt.cli.files import read_file
 from redoubt.cli.output import Json
 from redoubt.cli.session import Session, command, group
-from redoubt.errors import RedoubtError, UsageError
+from redoubt.errors import EvidenceCollateral, RedoubtError, UsageError
 from redoubt.evidence.kinds import Kind
 from redoubt.limits import MAX_EVIDENCE_FILE_BYTES
 
 app = group("Verify evidence and attestation results.")
 _REJECTED = 1
+_GIVE_COLLATERAL = (
+    "Give the collateral of this platform with --collateral FILE, of the time of --at; for AMD also --certs."
+)
 
 
 @command(
@@ -91,6 +94,8 @@ def verify(
         verdict: dict[str, Json] = {"verdict": "reject", "tcb_status": None, "advisories": [], "claims": {}}
         verdict["error"] = {"code": error.code, "reason": error.what}
         session.output.result(verdict, text=f"reject: {error}")
+        if isinstance(error, EvidenceCollateral) and not session.options.json:
+            session.output.say(f"Next: {_GIVE_COLLATERAL}")
         raise typer.Exit(_REJECTED) from None
     claims: Mapping[str, Json] = dict(verified.claims)
     lines = [f"accept: {tee}, {verified.evidence_digest}", *(f"{name}: {value}" for name, value in claims.items())]

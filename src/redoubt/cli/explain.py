@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
 import typer
@@ -19,7 +20,14 @@ from redoubt.cli.owner_broker import (
     refuse_without_broker,
 )
 from redoubt.cli.session import Session, command
-from redoubt.errors import NotFound, UsageError
+from redoubt.errors import (
+    ArgumentsRefused,
+    GrantMissing,
+    NotFound,
+    ProgramRefused,
+    UsageError,
+    WorkspaceMissing,
+)
 from redoubt.limits import MAX_REFUSAL_BYTES
 
 if TYPE_CHECKING:
@@ -28,13 +36,21 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 REFUSALS = "refusals"
+_ID: Final = re.compile(r"[0-9a-fA-F]{8}[0-9a-fA-F-]{0,28}")
+#: What trusting a program mends.
+_TRUSTED: Final = frozenset({ProgramRefused.code, ArgumentsRefused.code, GrantMissing.code})
 
 
 @command(app, example="redoubt explain 6fa8… --broker https://broker:8443 --ca ca.pem --owner-key alice.pem")
 def explain(
     session: Session,
     refusal: Annotated[
-        str, typer.Argument(metavar="FILE|ID", help="The record of the refusal, or the id that the attester was given.")
+        str,
+        typer.Argument(
+            metavar="FILE|ID",
+            help="The record of the refusal, or the id that the attester was given (of a record in the workspace its "
+            "first eight digits suffice).",
+        ),
     ],
     *,
     broker: BrokerOption = None,
@@ -57,7 +73,13 @@ def explain(
         refuse_without_broker(ca, owner_key, broker_id)
         record = Refusal.parse(read_file(_find(session, refusal), limit=MAX_REFUSAL_BYTES))
     found = explain_refusal(record)
-    session.output.result({**_facts(record), "failures": [_as_json(it) for it in found]}, text=_as_text(record, found))
+    text = _as_text(record, found)
+    development = _development(session, record)
+    if development is not None:
+        text += f"\n\ndevelopment: {development}"
+    session.output.result(
+        {**_facts(record), "failures": [_as_json(it) for it in found], "development": development}, text=text
+    )
 
 
 def _id(text: str) -> UUID:
@@ -69,16 +91,32 @@ def _id(text: str) -> UUID:
 
 def _find(session: Session, text: str) -> Path:
     path = Path(text)
+    if path.exists() or not _ID.fullmatch(text):
+        return path
+    digits = text.lower().replace("-", "")
+    kept = sorted((session.workspace.state_folder / REFUSALS).glob("*.json"))
+    stored = [it for it in kept if it.stem.replace("-", "").startswith(digits)]
+    if not stored:
+        raise NotFound(f"no refusal {text} is recorded in this workspace", hint="Ask the broker: --broker URL.")
+    if len(stored) > 1:
+        raise UsageError(f"the ids of {len(stored)} refusals start with {text}", hint="Give more digits of the id.")
+    return stored[0]
+
+
+def _development(session: Session, record: Refusal) -> str | None:
+    """Return the command that makes the edits for its user, if the workspace's own development manifest refused."""
+    from redoubt.cli.agent_local import is_development
+    from redoubt.trust.store import ManifestStore
+
+    if not {it.code for it in record.failures} <= _TRUSTED:
+        return None
     try:
-        refusal_id = UUID(text)
-    except ValueError:
-        return path
-    if path.exists():
-        return path
-    stored = session.workspace.state_folder / REFUSALS / f"{refusal_id}.json"
-    if not stored.exists():
-        raise NotFound(f"no refusal {refusal_id} is recorded in this workspace", hint="Ask the broker: --broker URL.")
-    return stored
+        history = ManifestStore(session.workspace.state_folder).history()
+    except WorkspaceMissing:  # a record that somebody sent
+        return None
+    if not history or record.manifest not in {it.digest for it in history} or not is_development(history[-1]):
+        return None
+    return "`redoubt agent trust -- CMD` makes this edit"
 
 
 def _facts(record: Refusal) -> dict[str, Json]:

@@ -87,7 +87,9 @@ def destroy(
     key, provider = _find(session, name)
     if not yes:
         raise UsageError(
-            f"destroying {key} version {version} cannot be undone", hint="Run it again with --yes if you mean it."
+            f"nothing was destroyed: {key} version {version} is destroyed for ever only with --yes",
+            why="A destroyed version cannot be restored, and what it wraps can never be read again.",
+            hint="Look at `redoubt keys references` first; run it again with --yes if you mean it.",
         )
     info = provider.destroy(key, version=version, even_if_referenced=even_if_referenced)
     _changed(session, info, f"destroyed {key} version {version}")

@@ -65,6 +65,17 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+#: Typer's names for numbers, and what people call them.
+_NUMBERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "a valid int range": "a whole number",
+        "a valid integer": "a whole number",
+        "a valid float range": "a number",
+        "a valid float": "a number",
+    }
+)
+
+
 class _LazyGroup(TyperGroup):
     # Typer has no public names for the types of contexts and commands.
     def list_commands(self, ctx: Any) -> list[str]:
@@ -161,7 +172,10 @@ def _report(output: Output, error: Exception) -> int:
     if isinstance(error, typer.TyperException):
         context: Any = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "redoubt"
-        error = UsageError(re.sub(r"\s*\n\s*", " ", error.format_message()), hint=help_hint(path))
+        text = re.sub(r"\s*\n\s*", " ", error.format_message())
+        for typers, ours in _NUMBERS.items():
+            text = text.replace(typers, ours)
+        error = UsageError(text, hint=help_hint(path))
     elif isinstance(error, OSError):
         error = StorageError(str(error))
     if isinstance(error, RedoubtError):

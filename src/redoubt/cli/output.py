@@ -71,7 +71,7 @@ class Output:
 
 def failure_of(error: RedoubtError) -> dict[str, Json]:
     """Return *error* as the object that ``--json`` prints."""
-    return {"code": error.code, "what": error.what, "cause": error.cause, "next": error.hint or error.next_step}
+    return {"code": error.code, "what": error.what, "cause": error.why, "next": error.hint or error.next_step}
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def naming(path: str) -> Iterator[None]:
     except (SealedError, KeyError_) as error:
         if error.what.startswith((f"{path}:", f"{path} ")):
             raise
-        raise type(error)(f"{path}: {error.what}", hint=error.hint) from error
+        raise type(error)(f"{path}: {error.what}", hint=error.hint, why=error.why) from error
 
 
 def counted(count: int, noun: str) -> str:

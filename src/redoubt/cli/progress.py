@@ -1,12 +1,35 @@
-"""Progress on stderr: a bar with rate and time left on a terminal, nothing elsewhere."""
+"""Progress on stderr: a bar with rate and time left, or a turning mark, on a terminal; elsewhere one line at most."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from redoubt.cli.output import is_terminal
+
+#: What takes less is not worth a line.
+_SILENT_SECONDS: Final = 2.0
+
+
+@contextmanager
+def waiting(what: str, *, say: Callable[[str], None]) -> Iterator[None]:
+    """Show that *what* goes on: a turning mark on a terminal, elsewhere *say* one line if it takes long."""
+    if is_terminal(sys.stderr):
+        from rich.console import Console
+
+        with Console(stderr=True, markup=False).status(f"{what}…"):
+            yield
+        return
+    timer = threading.Timer(_SILENT_SECONDS, say, [f"{what}…"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from redoubt.cli.files import read_file, write_file
+from redoubt.cli.owner_broker import owner_client
 from redoubt.cli.session import Session, command, group
 from redoubt.errors import UsageError, WorkspaceMissing
-from redoubt.limits import MAX_CERTIFICATE_BYTES, MAX_ENVELOPE_BYTES, MAX_KEY_SET_BYTES, MAX_RECEIPT_BYTES
+from redoubt.limits import MAX_ENVELOPE_BYTES, MAX_KEY_SET_BYTES, MAX_RECEIPT_BYTES
 
 if TYPE_CHECKING:
     from redoubt.trust.receipt_verify import Trusted
@@ -99,26 +100,14 @@ def fetch(
     key: Annotated[Path, typer.Option("--key", metavar="FILE", help="An owner's key.")],
 ) -> None:
     """Get the receipt that the broker keeps, as an owner. Verify it as any other."""
-    from uuid import uuid4
-
-    from redoubt.protocol.broker_facts import BrokerFacts
-    from redoubt.protocol.https import BrokerConnection, Brokers
-    from redoubt.protocol.owner_token import OwnerRequest, sign_owner_token
-    from redoubt.trust.owner_key import read_owner_key
     from redoubt.trust.program import is_digest
     from redoubt.trust.receipt import Receipt
 
     if not is_digest(job):
         raise UsageError("a job is named sha256:… in lower-case hex")
-    owner = read_owner_key(key)
-    broker = BrokerConnection(Brokers(urls=(url.rstrip("/"),), ca=read_file(ca, limit=MAX_CERTIFICATE_BYTES)))
-    facts = BrokerFacts.parse(broker.call("GET", "/redoubt/v1/broker", repeatable=True).body)
-    request = OwnerRequest(broker=facts.id, method="GET", path=f"/redoubt/v1/receipts/{job}", body=b"")
-    token = sign_owner_token(owner, request, now=datetime.now(UTC), token_id=uuid4())
-    # The token is good once; so is the question.
-    answer = broker.call("GET", request.path, headers={"Authorization": f"Bearer {token}"}, repeatable=False)
-    receipt = Receipt.parse(answer.body)
-    write_file(file, answer.body + b"\n", replace=False)
+    answer = owner_client(url, ca, key, None).call("GET", f"/receipts/{job}", repeatable=True)
+    receipt = Receipt.parse(answer)
+    write_file(file, answer + b"\n", replace=False)
     session.output.result({"file": str(file), "job": receipt.proved.job}, text=f"wrote {file}: not verified yet")
 
 

@@ -49,10 +49,13 @@ def seal(
         return
     if len(paths) < 2:
         raise UsageError("name what to seal and where to")
+    if "" in paths:
+        raise UsageError("a name of a source or of the destination is empty")
     *sources, target = paths
     if sources == [STREAM]:
         _seal_stream(session, target, key, force=force)
         return
+    _refuse_inside(sources, target)
     files, single = _files(sources)
     if single and not (append or overwrite):
         _seal_file(session, files[0][0], target, key, force=force)
@@ -81,16 +84,14 @@ def _seal_stream(session: Session, target: str, key: str | None, *, force: bool)
 def _seal_file(session: Session, source: Path, target: str, key: str | None, *, force: bool) -> None:
     from redoubt.sealed.transfer import SEALED_SUFFIX, StreamSink, open_output, seal_file
 
-    if target == STREAM:
-        seal_file(source, StreamSink(sys.stdout.buffer), keys=session.workspace, key=key)
-        return
-    if "://" not in target and Path(target).is_dir():
+    if target != STREAM and "://" not in target and Path(target).is_dir():
         target = str(Path(target, source.name + SEALED_SUFFIX))
     size = source.stat().st_size
     with bytes_bar("sealing", size, quiet=session.options.json) as progress:
-        sink = open_output(target, replace=force)
+        sink = StreamSink(sys.stdout.buffer) if target == STREAM else open_output(target, replace=force)
         seal_file(source, sink, keys=session.workspace, key=key, progress=progress)
-    session.output.result({"sealed": target, "bytes": size}, text=f"sealed {source} as {target}")
+    if target != STREAM:
+        session.output.result({"sealed": target, "bytes": size}, text=f"sealed {source} as {target}")
 
 
 def _seal_folder(
@@ -123,6 +124,16 @@ def _say_dataset(session: Session, dataset: Dataset) -> None:
     )
 
 
+def _refuse_inside(sources: list[str], target: str) -> None:
+    place = Path(target).resolve()  # of a URI, a path that no folder here contains
+    for source in map(Path, sources):
+        if source.is_dir() and place.is_relative_to(source.resolve()):
+            raise UsageError(
+                f"{target} is, or lies in, the folder {source} that would be sealed",
+                hint="Name a destination outside it.",
+            )
+
+
 def _files(sources: list[str]) -> tuple[list[tuple[Path, str]], bool]:
     """Return (path, name in the dataset) of every file, and whether it is just one file named as such."""
     from redoubt.sealed.transfer import folder_files
@@ -136,6 +147,11 @@ def _files(sources: list[str]) -> tuple[list[tuple[Path, str]], bool]:
             found.append((path, path.name))
         elif matches := sorted(filter(Path.is_file, map(Path, glob.glob(source, recursive=True)))):
             found += [(match, match.name) for match in matches]
+        elif path.exists():
+            raise UsageError(
+                f"{source} is neither a regular file nor a folder",
+                hint=f"To seal what can be read from it: `redoubt seal - DST < {source}`.",
+            )
         else:
             raise NotFound(f"{source} names no file, folder or pattern that matches")
     names = [name for _, name in found]

@@ -17,6 +17,7 @@ import typer
 
 from redoubt.cli.engine_log import engine_log
 from redoubt.cli.output import Json, counted
+from redoubt.cli.progress import waiting
 from redoubt.cli.session import Session, command, group
 from redoubt.errors import NotFound, UsageError, WorkloadError
 
@@ -87,9 +88,9 @@ def seal(
     if plain.format == "parquet":
         with _spark(session, session.workspace, master) as spark:
             tables = load_plain(spark, plain)
-            seal_parquet(lambda table: getattr(tables, table), target, key=key)
+            seal_parquet(lambda table: getattr(tables, table), target, key=key, say=session.output.say)
     else:
-        seal_text(plain, target, keys=session.workspace, key=key)
+        seal_text(plain, target, keys=session.workspace, key=key, say=session.output.say)
     session.output.result({"sealed": str(target), "format": format.value}, text=f"sealed {source} as {target}")
 
 
@@ -161,7 +162,8 @@ def demo(
 
     with _folder(keep) as folder:
         workspace = Workspace.init(folder)
-        session.output.say(f"made a workspace with the key {workspace.config.default_key}")
+        after = "removed at the end" if keep is None else "kept"
+        session.output.say(f"made a workspace in {folder} ({after}) with the key {workspace.config.default_key}")
         with _spark(session, workspace, master) as spark:
             demonstration.prepare(spark, workspace, folder, scale=scale, say=session.output.say)
         lines, receipt = _run_attested(session, workspace, folder, scale=scale, master=master)
@@ -243,7 +245,9 @@ def _run_attested(
     say = session.output.say
     words = (sys.executable, "-m", "redoubt.cli.tpch_job", str(folder.absolute()), repr(scale), master)
     started = time.perf_counter()
-    with measure(ProgramSpec(command=words), caller=dict(os.environ)) as program:
+    with waiting("measuring the program", say=say):
+        program = measure(ProgramSpec(command=words), caller=dict(os.environ))
+    with program:
         say(f"measured the program in {time.perf_counter() - started:.1f} s: {program.descriptor.digest}")
         with development_agent(workspace, words, program, say=say) as agent:
             outcome = execute(program, agent, execution=Execution(), attested=lambda it: say(describe(it)))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
 from redoubt.cli.output import naming
+from redoubt.cli.pins import AtCommitOption, DatasetOption
 from redoubt.cli.progress import bytes_bar
 from redoubt.cli.seal import STREAM
 from redoubt.cli.session import Session, command
-from redoubt.errors import UsageError
+from redoubt.errors import AlreadyExists, UsageError
 
 app = typer.Typer()
 
@@ -25,12 +27,8 @@ def unseal(
     target: Annotated[str, typer.Argument(metavar="DST", help="Where to, or `-` for stdout (files only).")],
     *,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
-    at_commit: Annotated[
-        str | None, typer.Option("--at-commit", metavar="DIGEST", help="Refuse any other head than this commit.")
-    ] = None,
-    dataset_id: Annotated[
-        UUID | None, typer.Option("--dataset", metavar="ID", help="Refuse any other dataset than this one.")
-    ] = None,
+    at_commit: AtCommitOption = None,
+    dataset_id: DatasetOption = None,
 ) -> None:
     """Write the plaintext of a sealed file or dataset. Nothing that is not authentic is ever written under DST's name.
 
@@ -40,6 +38,8 @@ def unseal(
     from redoubt.sealed.objects import open_object
     from redoubt.sealed.transfer import StreamSink, open_output, unseal_file, unseal_folder, unseal_stream
 
+    if not target:
+        raise UsageError("DST is empty")
     keys = session.workspace
     pinned = at_commit is not None or dataset_id is not None
     sink = StreamSink(sys.stdout.buffer) if target == STREAM else None
@@ -47,11 +47,11 @@ def unseal(
     if pinned and (source == STREAM or file is not None):
         raise UsageError(f"--at-commit and --dataset pin a dataset, and {source} is a file")
     if source == STREAM:
-        with bytes_bar("unsealing", None, quiet=session.options.json) as progress, naming("stdin"):
+        with _destination(), bytes_bar("unsealing", None, quiet=session.options.json) as progress, naming("stdin"):
             unseal_stream(sys.stdin.buffer, sink or open_output(target, replace=force), keys=keys, progress=progress)
         done = 1
     elif file is not None:
-        with naming(source), bytes_bar("unsealing", file.size, quiet=session.options.json) as progress:
+        with _destination(), naming(source), bytes_bar("unsealing", file.size, quiet=session.options.json) as progress:
             unseal_file(file, sink or open_output(target, replace=force), keys=keys, where=source, progress=progress)
         done = 1
     else:
@@ -59,9 +59,17 @@ def unseal(
             raise UsageError("a dataset cannot be written to stdout; name a folder")
         dataset = Dataset.open(source, keys=keys, at_commit=at_commit, dataset_id=dataset_id)
         total = sum(part.length for part in dataset.parts)
-        with bytes_bar("unsealing", total, quiet=session.options.json) as progress:
+        with _destination(), bytes_bar("unsealing", total, quiet=session.options.json) as progress:
             done = len(unseal_folder(dataset, Path(target), replace=force, progress=progress))
         if at_commit is None:
             session.output.say(f"Freshness was not checked; the head is {dataset.commit_digest}.")
     if target != STREAM:
         session.output.result({"unsealed": target, "files": done}, text=f"unsealed {source} to {target}")
+
+
+@contextmanager
+def _destination() -> Iterator[None]:
+    try:
+        yield
+    except AlreadyExists as error:
+        raise AlreadyExists(error.what, hint="Choose another DST, or pass --force to replace it.") from None

@@ -10,11 +10,13 @@ from uuid import UUID
 import typer
 
 from redoubt.cli.output import Json, counted, failure_of, naming, printable
+from redoubt.cli.pins import AtCommitOption, DatasetOption
 from redoubt.cli.progress import bytes_bar
 from redoubt.cli.session import Session, command
 from redoubt.errors import ExitStatus, KeyError_, SealedError, StorageError, UsageError
 
 if TYPE_CHECKING:
+    from redoubt.sealed.dataset import Dataset
     from redoubt.sealed.storage import RandomAccess
 
 verify_app = typer.Typer()
@@ -27,12 +29,8 @@ def verify(
         list[str], typer.Argument(metavar="PATH…", help="Sealed files, datasets and sealed Parquet tables.")
     ],
     *,
-    at_commit: Annotated[
-        str | None, typer.Option("--at-commit", metavar="DIGEST", help="Refuse any other head than this commit.")
-    ] = None,
-    dataset_id: Annotated[
-        UUID | None, typer.Option("--dataset", metavar="ID", help="Refuse any other dataset than this one.")
-    ] = None,
+    at_commit: AtCommitOption = None,
+    dataset_id: DatasetOption = None,
 ) -> None:
     """Authenticate every byte without writing plaintext anywhere. Every fault is listed; any fault is exit status 3.
 
@@ -110,7 +108,7 @@ def _verified_dataset(
             for fault in report.faults:
                 session.output.say(printable(f"{fault.name}: {fault.error}", keep=""))
             what = f"{path} has {len(report.faults)} faults; the first: {what}"
-        raise type(first.error)(what, hint=first.error.hint)
+        raise type(first.error)(what, hint=first.error.hint, why=first.error.why)
     for name in report.orphans:
         session.output.say(printable(f"not listed by the head, never read: {name}", keep=""))
     counts = ", ".join(
@@ -159,7 +157,9 @@ def inspect(session: Session, path: Annotated[str, typer.Argument(metavar="PATH"
         dataset = Dataset.open(path, keys=session.workspace)
     commit = dataset.head.commit
     facts = {
+        "kind": "dataset",
         "dataset": str(dataset.id),
+        "key": ", ".join(_keys_of(dataset)),
         "commit": commit.number,
         "commit_digest": dataset.commit_digest,
         "operation": commit.operation.value,
@@ -167,12 +167,26 @@ def inspect(session: Session, path: Annotated[str, typer.Argument(metavar="PATH"
         "properties": dict(commit.properties),
     }
     parts: list[Json] = [
-        {"name": part.name, "kind": part.kind.value, "length": part.length, "sha256": part.sha256}
+        {
+            "name": part.name,
+            "kind": part.kind.value,
+            "length": part.length,
+            "media_type": part.media_type,
+            "sha256": part.sha256,
+        }
         for part in dataset.parts
     ]
-    rows = [(part.name, part.kind.value, part.length, part.media_type) for part in dataset.parts]
-    columns = ("part", "kind", "bytes", "media type")
+    rows = [(part.name, part.kind.value, part.length, part.media_type, part.sha256) for part in dataset.parts]
+    columns = ("part", "kind", "bytes", "media type", "sha256")
     session.output.table({**facts, "parts": parts}, columns=columns, rows=rows, heading=_lines(facts))
+
+
+def _keys_of(dataset: Dataset) -> list[str]:
+    """Return the primary keys, with their versions, that the data keys of *dataset* are wrapped by."""
+    from redoubt.sealed.keyfiles import data_key_ids, read_current
+
+    wrapped = [read_current(dataset.storage, it)[1] for it in data_key_ids(dataset.storage)]
+    return sorted({f"{it.key} version {it.version}" for it in wrapped})
 
 
 rewrap_app = typer.Typer()
@@ -196,7 +210,6 @@ def rewrap(
         if is_folder(path):
             with naming(path):
                 done = rewrap_dataset(path, keys=session.workspace, provider_for=session.workspace.provider_for)
-            replaced, current = replaced + done.replaced, current + done.current
         elif "://" in path:
             raise UsageError(
                 f"{path}: a sealed file on an object store cannot be changed in place",
@@ -204,8 +217,8 @@ def rewrap(
             )
         else:
             with naming(path):
-                rewrap_standalone(Path(path), provider_for=session.workspace.provider_for)
-            replaced += 1
+                done = rewrap_standalone(Path(path), provider_for=session.workspace.provider_for)
+        replaced, current = replaced + done.replaced, current + done.current
     session.output.result(
         {"replaced": replaced, "current": current},
         text=f"{counted(replaced, 'wrapped key')} replaced, {current} current already",
@@ -221,7 +234,8 @@ def collect(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A sealed dataset.")],
     *,
     older_than_hours: Annotated[
-        float, typer.Option("--older-than", metavar="HOURS", help="Spare younger files: a write may be going on.")
+        float,
+        typer.Option("--older-than", metavar="HOURS", min=0, help="Spare younger files: a write may be going on."),
     ] = 24.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
 ) -> None:

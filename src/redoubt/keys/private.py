@@ -21,6 +21,7 @@ from redoubt.errors import NotFound, RedoubtError, StorageError, WorkspaceError
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 _OTHERS = 0o077
+_WHY_PRIVATE = "Whoever can read or change it could use your keys, so it must be yours and open to nobody else."
 
 
 def read_private_file(
@@ -101,12 +102,14 @@ def check_private(
     if status.st_uid != os.geteuid():
         raise refusal(
             f"{what} {path} belongs to user {status.st_uid}, not to you (user {os.geteuid()})",
+            why=_WHY_PRIVATE,
             hint="Run the command as the owner, or use a workspace of your own.",
         )
     if status.st_mode & _OTHERS:
         mode = DIRECTORY_MODE if directory else FILE_MODE
         raise refusal(
             f"{what} {path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o})",
+            why=_WHY_PRIVATE,
             hint=f"If nobody else could have used it: chmod {mode:o} {path}",
         )
 

@@ -145,7 +145,11 @@ class Workspace:
         """
         mapping = self.config.namespaces.get(name.namespace)
         if mapping is None:
-            raise NamespaceUnmapped(f"the namespace {name.namespace!r} of {name} is mapped to no provider")
+            raise NamespaceUnmapped(
+                f"the namespace {name.namespace!r} of {name} is mapped to no provider",
+                hint=f"`redoubt keys map {name.namespace} local` keeps its keys in this workspace; "
+                "docs/providers.md lists other providers.",
+            )
         return self._provider(mapping)
 
     def list_keys(self, *, without: str | None = None) -> Sequence[KeyInfo]:

@@ -66,6 +66,22 @@ class Brokers:
         for url in self.urls:
             if not _is_address(url):
                 raise UsageError("a broker's address is not https://HOST:PORT")
+        _tls_context(self.ca)  # found here, a wrong CA costs no measuring of a program
+
+
+def _tls_context(ca: bytes) -> ssl.SSLContext:
+    """Return the context of a client that trusts the certificates in *ca* (PEM) alone; raises UsageError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_verify_locations(cadata=ca.decode("ascii"))
+    except (ValueError, ssl.SSLError):
+        raise UsageError(
+            "the broker's CA is not a certificate in PEM",
+            why="The file holds no certificate that starts with -----BEGIN CERTIFICATE-----.",
+            hint="Give --ca the `ca.pem` that `redoubt broker setup` made, or `redoubt broker dev --ca` wrote.",
+        ) from None
+    return context
 
 
 class BrokerConnection:
@@ -80,12 +96,7 @@ class BrokerConnection:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._urls: Sequence[str] = brokers.urls
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
-        try:
-            self._context.load_verify_locations(cadata=brokers.ca.decode("ascii"))
-        except (ValueError, ssl.SSLError):
-            raise UsageError("the broker's CA is not a certificate in PEM") from None
+        self._context = _tls_context(brokers.ca)
         self._patience = patience
         self._clock = clock
         self._sleep = sleep

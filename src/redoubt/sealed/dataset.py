@@ -21,6 +21,7 @@ from redoubt.errors import (
     CommitUnexpected,
     IdentityMismatch,
     NoCommit,
+    NotADataset,
     NotFound,
     PartChanged,
     PartMissing,
@@ -35,6 +36,7 @@ from redoubt.sealed.body import SealedReader, open_body
 from redoubt.sealed.commit import Commit, Part, PartKind, commit_name, digest_of, parse_commit_name
 from redoubt.sealed.freshness import check_registered, registered_head
 from redoubt.sealed.header import COMMIT_MEDIA_TYPE, FilePurpose, Header
+from redoubt.sealed.local import LocalStorage
 from redoubt.sealed.objects import storage_for
 from redoubt.sealed.standalone import open_standalone
 from redoubt.sealed.storage import Storage
@@ -166,7 +168,11 @@ def open_listed(
         SealedError, KeyError_: it is not authentic, or its key is not released.
     """
     if part.kind is PartKind.PARQUET:
-        raise SealedError(f"part {part.name} is an encrypted Parquet file: read it with a Parquet reader")
+        raise SealedError(
+            f"part {part.name} is an encrypted Parquet file: read it with a Parquet reader",
+            why="The dataset is a sealed Parquet table, whose files are columns and not the bytes of a file.",
+            hint="Read the table's folder with `spark.read.parquet`, or in Python with `redoubt.sealed.parquet`.",
+        )
     try:
         file = storage.open(part.name)
     except NotFound:
@@ -215,7 +221,13 @@ def commit_numbers(storage: Storage) -> list[int]:
 
     Raises:
         CommitInvalid: a record is missing.
+        NotADataset: *storage* is one file.
     """
+    if isinstance(storage, LocalStorage) and storage.root.is_file():
+        # Spark shows no more than this line.
+        raise NotADataset(
+            f"{storage.location} is one file, not a sealed dataset; file readers such as spark.read.csv read sealed files"
+        )
     names = (entry.name for entry in storage.list("_commits"))
     numbers = sorted(filter(None, map(parse_commit_name, names)))
     if numbers != list(range(1, len(numbers) + 1)) or len(numbers) > MAX_COMMIT_NUMBER:

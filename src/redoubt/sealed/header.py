@@ -21,6 +21,7 @@ from redoubt.limits import MAX_HEADER_BYTES, MAX_MEDIA_TYPE_BYTES, MAX_PART_NAME
 
 MAGIC: Final = b"\x93REDOUBT"
 FORMAT_VERSION: Final = 1
+_PARQUET_MAGIC: Final = b"PARE"
 NIL: Final = UUID(int=0)
 COMMIT_MEDIA_TYPE: Final = "application/vnd.redoubt.commit+json"
 DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
@@ -87,6 +88,12 @@ class Header:
             FormatUnknown: another format version.
             HeaderInvalid: anything that :meth:`encode` would not write.
         """
+        if start.startswith(_PARQUET_MAGIC):
+            raise NotSealed(
+                "the file is an encrypted Parquet file, not a sealed file",
+                why="A file of a sealed Parquet table is judged by the table's commit records, never alone.",
+                hint="Name the table's folder.",
+            )
         if start[: len(MAGIC)] != MAGIC:
             raise NotSealed("the file does not start with the mark of a sealed file")
         if len(start) < _FIXED.size:

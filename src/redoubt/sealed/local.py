@@ -189,7 +189,10 @@ class AtomicFile:
                 if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}:
                     raise
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self._descriptor = os.open(self._temporary, flags, 0o600)
+                try:
+                    self._descriptor = os.open(self._temporary, flags, 0o600)
+                except FileNotFoundError:  # not that *path* should have existed
+                    raise StorageError(f"{path} cannot be made: {path.parent} takes no files") from None
                 self._named = True
         self._flusher = _Flusher(self._descriptor)
 

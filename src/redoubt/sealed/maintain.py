@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from redoubt.sealed.dataset import Dataset, commit_numbers
 from redoubt.sealed.local import LocalStorage
 from redoubt.sealed.objects import storage_for
 from redoubt.sealed.parquet_tail import is_of_dataset, read_crypto_metadata
-from redoubt.sealed.standalone import open_standalone
+from redoubt.sealed.standalone import Rewrapped, open_standalone
 from redoubt.sealed.storage import Storage
 from redoubt.sealed.verify import orphans
 from redoubt.sealed.write import DatasetWrite, WriteMode
@@ -28,14 +27,6 @@ from redoubt.sealed.write import DatasetWrite, WriteMode
 GC_MINIMUM_AGE_SECONDS = 24 * 3600.0
 
 _CAS_ATTEMPTS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Rewrapped:
-    """What a re-wrap did: key files replaced, and those that were current already."""
-
-    replaced: int
-    current: int
 
 
 def rewrap_dataset(
@@ -136,7 +127,7 @@ def _adopted(storage: Storage, name: str, keys: KeySource) -> Part:
         if offset != file.size:
             raise PartChanged("its length changed while it was read")
     except (SealedError, KeyError_) as error:
-        raise type(error)(f"{name}: {error.what}", hint=error.hint) from None
+        raise type(error)(f"{name}: {error.what}", hint=error.hint, why=error.why) from None
     finally:
         file.close()
     header = opened.preamble.header

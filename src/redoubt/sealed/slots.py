@@ -133,7 +133,11 @@ def repairable(raw: bytes) -> Preamble:
 def _parse_header(raw: bytes) -> tuple[Header, bytes]:
     header, length = Header.parse(raw[:MAX_HEADER_BYTES])
     if header.purpose is not FilePurpose.STANDALONE:
-        raise IdentityMismatch(f"the file is a {header.purpose} of a dataset, not a standalone sealed file")
+        raise IdentityMismatch(
+            f"the file is a {header.purpose} of a dataset, not a standalone sealed file",
+            why="A part alone proves nothing: the dataset's commit records say which parts belong to it.",
+            hint="Name the dataset's folder.",
+        )
     if len(raw) != PREAMBLE_BYTES:
         raise Truncated("the file ends inside its preamble")
     if any(raw[length : SLOT_OFFSETS[0]]):

@@ -14,7 +14,7 @@ from uuid import uuid4
 from redoubt.errors import IdentityMismatch, SlotDamaged, StorageError
 from redoubt.keys.names import KeyName
 from redoubt.keys.provider import KeySource, Provider
-from redoubt.keys.types import WrapContext, WrappedKey
+from redoubt.keys.types import WrapContext
 from redoubt.limits import PREAMBLE_BYTES
 from redoubt.sealed.body import SealedReader, SealedWriter, open_body
 from redoubt.sealed.commit import Part
@@ -88,11 +88,19 @@ def open_standalone(file: RandomAccess, *, keys: KeySource, where: str, listed: 
     return OpenStandalone(preamble, reader)
 
 
-def rewrap_standalone(path: Path, *, provider_for: Callable[[KeyName], Provider]) -> WrappedKey:
+@dataclass(frozen=True, slots=True)
+class Rewrapped:
+    """What a re-wrap did: wrapped keys replaced, and those that were current already."""
+
+    replaced: int
+    current: int
+
+
+def rewrap_standalone(path: Path, *, provider_for: Callable[[KeyName], Provider]) -> Rewrapped:
     """Wrap the data key of a local standalone file under the newest version of its primary key, in place.
 
-    Only the 2048 bytes of one key slot are written. A damaged slot is repaired. *provider_for* maps the key's name to
-    its provider. Readers and other re-wraps may go on meanwhile.
+    Only the 2048 bytes of one key slot are written, and none if the key is current already. A damaged slot is repaired.
+    *provider_for* maps the key's name to its provider. Readers and other re-wraps may go on meanwhile.
 
     Raises:
         SealedError, KeyError_, StorageError: nothing was changed.
@@ -102,15 +110,21 @@ def rewrap_standalone(path: Path, *, provider_for: Callable[[KeyName], Provider]
     try:
         with storage_errors(path):
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # two re-wraps at once would write the same slot
-            preamble = repairable(os.pread(descriptor, PREAMBLE_BYTES, 0))
-            old = preamble.slot.wrapped
-            provider = provider_for(old.key)
-            (new,) = provider.rewrap([old])
-            offset, slot = preamble.replacement(new)
-            if os.pwrite(descriptor, slot, offset) != len(slot):
-                raise StorageError(f"{path}: the key slot was not written whole")
-            os.fsync(descriptor)
-        provider.settle([new])
+            raw = os.pread(descriptor, PREAMBLE_BYTES, 0)
+            preamble = repairable(raw)
+            wrapped = preamble.slot.wrapped
+            provider = provider_for(wrapped.key)
+            if wrapped.version == provider.describe(wrapped.key).current.version:
+                provider.unwrap([wrapped])  # only what is authentic may settle references
+            else:
+                (wrapped,) = provider.rewrap([wrapped])
+            intact = wrapped == preamble.slot.wrapped and preamble.encode() == raw
+            if not intact:
+                offset, slot = preamble.replacement(wrapped)
+                if os.pwrite(descriptor, slot, offset) != len(slot):
+                    raise StorageError(f"{path}: the key slot was not written whole")
+                os.fsync(descriptor)
+        provider.settle([wrapped])  # also for a re-wrap that was interrupted here
     finally:
         os.close(descriptor)
-    return new
+    return Rewrapped(replaced=0, current=1) if intact else Rewrapped(replaced=1, current=0)

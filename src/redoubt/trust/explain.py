@@ -58,6 +58,8 @@ def _explain(failure: FailedClaim, refusal: Refusal) -> Explanation:
     error = by_code()[failure.code]
     where = f" ({dotted(failure.path)})" if failure.path else ""
     actual = "nothing" if failure.actual is None else _toml(failure.actual)
+    if failure.code == ArgumentsRefused.code and isinstance(failure.actual, int):
+        actual = f"{failure.actual} argument{'' if failure.actual == 1 else 's'}"  # the record counts, and names none
     text = f"{failure.claim}: expected {_expected(failure)}, found {actual}{where}"
     edit = _EDITS.get(failure.code, _no_edit)(failure, refusal)
     return Explanation(failure, text, error.cause, error.next_step, edit)
@@ -118,7 +120,10 @@ def _program(failure: FailedClaim, refusal: Refusal) -> str | None:
 def _arguments(failure: FailedClaim, refusal: Refusal) -> str | None:
     count = failure.actual if isinstance(failure.actual, int) else 0
     added = "[" + ", ".join(f'"ARGUMENT {place}"' for place in range(1, count + 1)) + "]"
-    return _table(failure.path[:-1], {"arguments": "[" + ", ".join([*map(str, failure.expected), added]) + "]"})
+    table = _table(failure.path[:-1], {"arguments": "[" + ", ".join([*map(str, failure.expected), added]) + "]"})
+    if count == 0:
+        return table
+    return f"# ARGUMENT 1 … stand for the program's own: a refusal records how many there were, never what\n{table}"
 
 
 def _binding(failure: FailedClaim, refusal: Refusal) -> str | None:

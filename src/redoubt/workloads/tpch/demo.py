@@ -73,14 +73,13 @@ def prepare(
     data = Data.below(folder, scale)
     for made in (data.generated_csv, data.generated):
         generate(made.directory, scale=scale, format=made.format, parts=2)
-    say("sealing csv")
-    seal_text(data.generated_csv, data.sealed_csv.directory, keys=workspace)
-    say("writing Parquet, plain and sealed")
+    seal_text(data.generated_csv, data.sealed_csv.directory, keys=workspace, say=say)
+    say("writing plain Parquet, to compare with")
     tables = load_plain(spark, data.generated_csv)
     for table in TABLES:
         frame = getattr(tables, table)
         frame.write.option("redoubt.plaintext", "allow").parquet(str(data.plain.table_directory(table)))
-    seal_parquet(lambda table: getattr(tables, table), data.sealed.directory)
+    seal_parquet(lambda table: getattr(tables, table), data.sealed.directory, say=say)
     return data
 
 

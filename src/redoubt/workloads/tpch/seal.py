@@ -21,16 +21,30 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-def seal_text(plain: Dataset, target: Path, *, keys: KeySource, key: str | None = None) -> None:
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+def seal_text(
+    plain: Dataset, target: Path, *, keys: KeySource, key: str | None = None, say: Callable[[str], None] = _silent
+) -> None:
     """Seal the csv or tbl files of *plain* below *target*; errors as :func:`redoubt.sealed.transfer.seal_folder`."""
     for table in TABLES:
+        say(f"sealing {table} ({plain.format})")
         files = [(file, file.name) for file in plain.table_files(table)]
         seal_folder(files, str(target / table), keys=keys, key=key)
 
 
-def seal_parquet(frames: Callable[[str], DataFrame], target: Path, *, key: str | None = None) -> None:
+def seal_parquet(
+    frames: Callable[[str], DataFrame],
+    target: Path,
+    *,
+    key: str | None = None,
+    say: Callable[[str], None] = _silent,
+) -> None:
     """Write the tables that *frames* returns by name as sealed Parquet below *target*."""
     for table in TABLES:
+        say(f"sealing {table} (parquet)")
         io.write(frames(table), str(target / table), format="parquet", key=key)
 
 
