@@ -226,7 +226,7 @@ def commit_numbers(storage: Storage) -> list[int]:
     if isinstance(storage, LocalStorage) and storage.root.is_file():
         # Spark shows no more than this line.
         raise NotADataset(
-            f"{storage.location} is one file, not a sealed dataset; file readers such as spark.read.csv read sealed files"
+            f"{storage.location} is one file, not a sealed dataset; file readers such as spark.read.csv read it"
         )
     names = (entry.name for entry in storage.list("_commits"))
     numbers = sorted(filter(None, map(parse_commit_name, names)))
