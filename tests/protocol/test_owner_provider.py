@@ -43,13 +43,14 @@ from redoubt.protocol.owner_provider import BrokerProvider
 from redoubt.trust.owner_key import create_owner_key
 
 A = KeyName.parse("key:main/a.dev")
+FIRST = manifest(DATASETS, NAMES)
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[OwnersBroker]:
     """A broker under a manifest by which ALICE owns the contract's datasets."""
     with running_broker(tmp_path) as found:
-        found.client().set_manifest(manifest(DATASETS, NAMES))
+        found.client().set_manifest(FIRST)
         yield found
 
 
@@ -64,7 +65,7 @@ def test_first_manifest_by_no_bootstrap_owner_is_refused(tmp_path: Path) -> None
     with running_broker(tmp_path) as empty:
         for key in (None, BOB):
             with pytest.raises(OwnerUnauthenticated):
-                empty.client(key).set_manifest(manifest(DATASETS, NAMES))
+                empty.client(key).set_manifest(FIRST)
         assert empty.provider().create(A).name == A  # a bootstrap owner may, and may not unwrap
         (wrapped,) = empty.provider().wrap(A, [data_key()])
         with pytest.raises(ProviderDenied):
@@ -75,7 +76,7 @@ def test_manifests_are_listed_verified_and_an_older_one_is_refused(broker: Owner
     (listed,) = broker.client().manifests()
     assert (listed.manifest.version, listed.signers) == (1, frozenset({"alice", "bob"}))
     with pytest.raises(ManifestRollback):
-        broker.client(None).set_manifest(manifest(DATASETS, NAMES))
+        broker.client(None).set_manifest(FIRST)
 
 
 def test_key_of_no_owner_is_denied_everything(broker: OwnersBroker) -> None:
@@ -300,7 +301,7 @@ class Recorded:
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     folder = tmp_path_factory.mktemp("recorded")
     with running_broker(folder) as broker:
-        broker.client().set_manifest(manifest(DATASETS, NAMES))
+        broker.client().set_manifest(FIRST)
         broker.provider().create(A)
         (wrapped,) = broker.provider().wrap(A, [data_key()])
         found = Recorded(wrapped)
