@@ -38,9 +38,9 @@ from redoubt.sealed.local import LocalFile
 from redoubt.sealed.maintain import collect_garbage
 from redoubt.sealed.parquet_tail import Algorithm, read_crypto_metadata
 from redoubt.sealed.verify import verify_dataset
+from redoubt.spark.application import Job
 from redoubt.spark.conf import COMMIT_PROTOCOL
 from redoubt.spark.parquet import read_parquet, write_parquet
-from redoubt.spark.session import Job
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -196,12 +196,12 @@ def demo(
         for line in lines
     ]
     session.output.table({"lines": data_lines, "verified": len(parquet)}, columns=columns, rows=rows)
-    session.output.say(f"{len(parquet)} of 22 verified")
     if receipt is not None:
         verify = f"redoubt --workspace {keep} receipt verify {receipt} --simulated"
         session.output.say(
             f"signed receipt: {verify}" if keep is not None else "--keep DIR leaves the receipt there, too"
         )
+    session.output.say(f"{len(parquet)} of 22 verified")
 
 
 def _numbers(text: str) -> list[int]:

@@ -16,9 +16,9 @@ from uuid import UUID
 from redoubt.errors import AlreadyExists, ModeRefused, NoCommit, OptionRefused
 from redoubt.sealed.dataset import Dataset, commit_numbers
 from redoubt.sealed.objects import storage_for
+from redoubt.spark.application import keys_of
 from redoubt.spark.options import SourceFormat
 from redoubt.spark.parquet import read_parquet, write_parquet
-from redoubt.spark.session import keys_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -35,8 +35,8 @@ from redoubt.sealed.parquet_layout import (
     check_parquet,
 )
 from redoubt.sealed.write import DatasetWrite, WriteMode
+from redoubt.spark.application import keys_of
 from redoubt.spark.conf import COMMIT_PROTOCOL, PARQUET_FACTORY
-from redoubt.spark.session import keys_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
