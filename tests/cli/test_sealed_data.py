@@ -197,6 +197,8 @@ def test_chunks_and_keys_of_a_file_are_named(redoubt: Redoubt, tmp_path: Path) -
     for command in (["verify", "n.sealed"], ["unseal", "n.sealed", "never"]):
         said = redoubt(*command, status=3).stderr.decode()
         assert "n.sealed" in said.splitlines()[0]
+    (redoubt.folder / "n.sealed").write_bytes(raw[:-40])
+    assert b"Why: The file was cut short, or its end was changed" in redoubt("verify", "n.sealed", status=3).stderr
 
 
 def test_inspect_tells_all_on_stdout(redoubt: Redoubt) -> None:

@@ -171,7 +171,13 @@ def open_body(
         raise PartChanged(f"{where} is not the file that its commit record lists")
     reader = SealedReader(file, data_key=data_key, context=context, prefix=bytes(prefix), offset=offset, where=where)
     if listed_prefix is None:
-        reader.check_end()
+        try:
+            reader.check_end()
+        except ChunkTampered as error:
+            raise ChunkTampered(
+                error.what,
+                why="The file was cut short, or its end was changed: from the file alone both look the same.",
+            ) from None
     return reader
 
 
