@@ -18,9 +18,9 @@ import pytest
 from tests.agent.pythons import small_python
 from tests.cli.test_agent import environment, redoubt
 
-from redoubt.agent.submit_options import ANSWERED, OPTIONS
 from redoubt.cli.main import main
 from redoubt.errors import AttestationRefused, ExitStatus, OptionRefused, TeeMissing, UsageError
+from redoubt.spark.submit_options import ANSWERED, OPTIONS
 from redoubt.trust.program import ProgramDescriptor
 
 STAND_IN = """#!/bin/sh

@@ -1,6 +1,6 @@
 """``redoubt submit``: ``spark-submit``, attested and with Redoubt's configuration.
 
-Takes the options of ``spark-submit`` (:mod:`redoubt.agent.submit_options`) and those of ``redoubt agent exec``. stdout
+Takes the options of ``spark-submit`` (:mod:`redoubt.spark.submit_options`) and those of ``redoubt agent exec``. stdout
 is the application's alone.
 """
 
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from redoubt.agent.submit_options import OPTIONS, Becomes, SubmitOption
 from redoubt.cli.agent_receipt import ReceiptOption, RequireReceiptOption
 from redoubt.cli.attest import Choice
 from redoubt.cli.attested import (
@@ -38,6 +37,7 @@ from redoubt.cli.log_file import copied_to
 from redoubt.cli.session import Session, command
 from redoubt.errors import OptionRefused, UsageError
 from redoubt.limits import MAX_CONFIG_BYTES
+from redoubt.spark.submit_options import OPTIONS, Becomes, SubmitOption
 
 if TYPE_CHECKING:
     from redoubt.agent.measure import MeasuredProgram

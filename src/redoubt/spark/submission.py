@@ -21,7 +21,6 @@ from typing import Final, Self
 from redoubt.agent.command import BUNDLE, Command
 from redoubt.agent.image import python_installation
 from redoubt.agent.measure import ProgramSpec
-from redoubt.agent.submit_options import ARCHIVES, DRIVER_CLASS_PATH, FILES, JARS, PY_FILES
 from redoubt.errors import NotFound, UsageError
 from redoubt.spark import launch
 from redoubt.spark.conf import Setting
@@ -29,6 +28,7 @@ from redoubt.spark.conf_legacy import clean
 from redoubt.spark.conf_merge import merge
 from redoubt.spark.conf_program import ENVIRONMENT, JAR, refuse_services, submit_settings
 from redoubt.spark.jar import jar_path
+from redoubt.spark.submit_options import ARCHIVES, DRIVER_CLASS_PATH, FILES, JARS, PY_FILES
 
 _ROOM: Final = Path(__file__).parent
 #: Setting → folder in the bundle of the files that it names.
