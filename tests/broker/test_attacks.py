@@ -47,7 +47,7 @@ from redoubt.broker.verifiers import Collateral, production_verifiers
 from redoubt.errors import GrantRefused
 from redoubt.keys.rootkey import create_root_key_file
 from redoubt.keys.types import Purpose, WrapContext, WrappedKey
-from redoubt.limits import MAX_KEY_API_BYTES, MAX_RCAR_BYTES
+from redoubt.limits import MAX_KEY_API_BYTES, MAX_RCAR_BYTES, MAX_REPORTED_BYTES
 from redoubt.pki.server import make_ca, make_server_certificate
 from redoubt.protocol.endpoint import DataKeyRequest, UnwrapRequest
 from redoubt.protocol.jwe import Recipient, decrypt, public_jwk
@@ -531,7 +531,13 @@ def test_plain_http_gets_no_answer(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "limit"), [("/kbs/v0/attest", MAX_RCAR_BYTES), ("/redoubt/v1/unwrap", MAX_KEY_API_BYTES), ("/healthz", 0)]
+    ("path", "limit"),
+    [
+        ("/kbs/v0/attest", MAX_RCAR_BYTES),
+        ("/redoubt/v1/unwrap", MAX_KEY_API_BYTES),
+        ("/redoubt/v1/receipts", MAX_REPORTED_BYTES),
+        ("/healthz", 0),
+    ],
 )
 def test_oversize_body_is_refused_before_it_is_read(world: World, path: str, limit: int) -> None:
     """Declared, and streamed without a length: in both cases the answer comes without the rest of the body."""
