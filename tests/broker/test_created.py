@@ -144,10 +144,12 @@ def test_register_of_a_created_dataset_needs_its_ticket(creator: SimulatedMachin
     refused(advance(creator, other, new.ticket), "broker.ticket", 403)
 
 
-def test_data_key_is_made_once(job: SimulatedMachine) -> None:
+def test_data_key_is_made_once_and_a_refused_one_counts_for_no_primary_key(world: World, job: SimulatedMachine) -> None:
     dataset, data_key = uuid4(), uuid4()
-    made(job, dataset, data_key=data_key)
+    name = made(job, dataset, data_key=data_key).wrapped.key
+    wraps = sum(it.wraps for it in world.workspace.provider_for(name).describe(name).versions)
     refused(ask(job, dataset, data_key=data_key)[0], "broker.dataset_taken", 409)
+    assert sum(it.wraps for it in world.workspace.provider_for(name).describe(name).versions) == wraps
 
 
 @pytest.mark.parametrize("key", ["second", "bobs", "nothing", ""])

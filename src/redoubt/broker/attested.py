@@ -131,15 +131,14 @@ class Keys:
             name = choose_key(release, request.key)
             facts["key"] = str(name)
             key = DataKey(context=request.context, secret=os.urandom(DATA_KEY_BYTES))
-            (wrapped,) = self.core.store.provider.wrap(name, [key])
-            if release.created:
-                facts["created_in"] = release.name
+            if release.created:  # before the wrap, which the key's books would count for a dataset that is refused
                 self.core.store.created.add(
                     dataset_id,
                     parent=release.dataset.id,
                     data_key_id=request.context.data_key_id,
                     check_value=check_value(key),
                 )
+            (wrapped,) = self.core.store.provider.wrap(name, [key])
             ticket = self.core.tickets.issue(dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock())
         return encrypt(DataKeyAnswer(key=key, wrapped=wrapped, ticket=ticket).encode(), attested.recipient)
 
