@@ -185,6 +185,7 @@ PEER_REQUESTS_PER_SECOND: Final = 200.0
 PEER_BURST: Final = 1000.0
 REFUSED_REQUEST_COST: Final = 10.0
 MAX_RATE_LIMITED_PEERS: Final = 4096
+#: Platforms whose collateral, or the failure to fetch it, is kept in memory.
 MAX_COLLATERAL_PLATFORMS: Final = 256
 MAX_PROBLEM_BYTES: Final = 64 * 1024
 

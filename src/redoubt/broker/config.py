@@ -17,6 +17,7 @@
 
     [collateral]                         # each optional
     pccs = "https://…"                   # Intel: without it SGX and TDX evidence is refused
+    pccs_ca = "pccs.pem"                 # the CA that certified it; without it the system's
     cache = "collateral"
     amd_certificates = ["ask.pem"]
     amd_revocations = "crl.der"
@@ -49,7 +50,7 @@ CONFIG_FILE: Final = "broker.toml"
 _TOP: Final = frozenset({"name", "listen", "certificate", "key", "store", "root_key"})
 _TOP_OPTIONAL: Final = frozenset({"bootstrap_owners", "collateral", "limits"})
 _ROOTS: Final = frozenset({"file", "passphrase_file", "workspace_key"})
-_COLLATERAL: Final = frozenset({"pccs", "cache", "amd_certificates", "amd_revocations", "tpm_keys"})
+_COLLATERAL: Final = frozenset({"pccs", "pccs_ca", "cache", "amd_certificates", "amd_revocations", "tpm_keys"})
 _LIMITS: Final = frozenset({"requests_per_second", "burst"})
 
 
@@ -67,6 +68,8 @@ class CollateralSetting:
     """What evidence is verified with, beside what it brings along."""
 
     pccs: str | None
+    #: The CA that certified the PCCS, PEM; None for the system's.
+    pccs_ca: Path | None
     cache: Path
     amd_certificates: tuple[Path, ...]
     amd_revocations: Path | None
@@ -148,7 +151,8 @@ bootstrap_owners = [{owners}]
 file = "root.key"
 
 [collateral]
-# pccs = "https://pccs.example"     # without it SGX and TDX evidence is refused
+# pccs = "https://pccs.example"     # or Intel's own service; without it SGX and TDX evidence is refused
+# pccs_ca = "pccs.pem"              # the CA of its certificate, if it is none of the system's
 cache = "collateral"
 """.encode()
 
@@ -169,6 +173,7 @@ def _collateral(table: Mapping[str, Any], folder: Path) -> CollateralSetting:
         raise BrokerConfigInvalid("collateral.pccs is no https:// address")
     return CollateralSetting(
         pccs=pccs,
+        pccs_ca=_path(table, "pccs_ca", folder),
         cache=_path(table, "cache", folder) or folder / "collateral",
         amd_certificates=tuple(folder / it for it in _texts(table, "amd_certificates")),
         amd_revocations=_path(table, "amd_revocations", folder),

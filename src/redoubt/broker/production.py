@@ -9,16 +9,17 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from redoubt.broker.collateral import IntelCollateral, fetch_from
+from redoubt.broker.collateral import IntelCollateral
 from redoubt.broker.config import BrokerConfig, CollateralSetting
 from redoubt.broker.core import Settings
 from redoubt.broker.location import parse_location
+from redoubt.broker.pccs import Pccs
 from redoubt.broker.rate import RateLimiter
 from redoubt.broker.root import FileRoot, PassphraseRoot, ProviderRoot, RootSource
 from redoubt.broker.server import RunningBroker
 from redoubt.broker.store import SqlStore
 from redoubt.broker.verifiers import Collateral, production_verifiers
-from redoubt.errors import BrokerConfigInvalid, BrokerRootKey, DevelopmentInstalled
+from redoubt.errors import BrokerConfigInvalid, BrokerRootKey, DevelopmentInstalled, ProviderSettingsInvalid
 from redoubt.evidence.claims import Tee
 from redoubt.evidence.collect.attester import Attester
 from redoubt.evidence.collect.machine import attesters, consider
@@ -77,7 +78,12 @@ def own_tee() -> Attester | None:
 
 def read_collateral(setting: CollateralSetting) -> Collateral:
     """Return what the files of *setting* hold; raises BrokerConfigInvalid."""
-    intel = None if setting.pccs is None else IntelCollateral(setting.cache, fetch=fetch_from(setting.pccs))
+    intel = None
+    if setting.pccs is not None:
+        try:
+            intel = IntelCollateral(setting.cache, fetch=Pccs(setting.pccs, ca_file=setting.pccs_ca).fetch)
+        except ProviderSettingsInvalid as error:
+            raise BrokerConfigInvalid(f"collateral: {error.what}") from None
     return Collateral(
         intel=intel,
         amd_certificates=tuple(_read(it, MAX_CERTIFICATE_BYTES) for it in setting.amd_certificates),
