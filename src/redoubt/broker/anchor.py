@@ -72,8 +72,8 @@ class Anchor:
         return self._put(written + 1 if value == written else written)
 
     def _put(self, value: int) -> int:
-        event: dict[str, JSON] = {"event": Event.ANCHORED.value, "decision": GRANTED, _COUNTER: self.name, _VALUE: value}
-        self.audit.append(event, at=system_clock())
+        event: dict[str, JSON] = {"event": Event.ANCHORED.value, "decision": GRANTED, _VALUE: value}
+        self.audit.append({**event, _COUNTER: self.name}, at=system_clock())
         self.counter.increment()
         return value
 

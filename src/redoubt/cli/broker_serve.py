@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from redoubt.cli.broker_store import app
-from redoubt.cli.output import Json
 from redoubt.cli.session import Session, command
 from redoubt.errors import AlreadyExists, ManifestField, UsageError
 
@@ -145,8 +144,10 @@ def anchor(
         value = begun.begin()
     finally:
         store.close()
-    facts: dict[str, Json] = {"counter": settings.anchor.name, "tpm_index": f"{settings.anchor.tpm_index:#010x}", "value": value}
-    session.output.result(facts, text=f"anchored in {facts['tpm_index']} as {facts['counter']!r}, at {value}")
+    name, index = settings.anchor.name, f"{settings.anchor.tpm_index:#010x}"
+    session.output.result(
+        {"counter": name, "tpm_index": index, "value": value}, text=f"anchored in {index} as {name!r}, at {value}"
+    )
 
 
 def _workspace(session: Session, settings: BrokerConfig) -> Workspace | None:
