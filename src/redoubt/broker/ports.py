@@ -104,6 +104,15 @@ class CommitRegister(Protocol):
     def advance(self, dataset_id: UUID, *, previous: RegisteredHead | None, head: RegisteredHead) -> None:
         """Compare and swap; raises RegisterConflict if the head is not *previous* (None: not registered yet)."""
 
+    def put(self, dataset_id: UUID, head: RegisteredHead) -> None:
+        """Register *head*, whatever was registered or announced: an owner's word."""
+
+    def announced(self, dataset_id: UUID) -> frozenset[RegisteredHead]:
+        """Return the announced commits after the registered one."""
+
+    def announce(self, dataset_id: UUID, head: RegisteredHead, *, at: datetime) -> None:
+        """Add a commit to them, unless it is not after the registered one; of too many the oldest is forgotten."""
+
 
 class CreatedDatasets(Protocol):
     """Datasets that programs made under a grant to create (:mod:`redoubt.broker.created`)."""
