@@ -170,13 +170,21 @@ MAX_OWNER_TOKEN_BYTES: Final = 4096
 MAX_REQUEST_PATH: Final = 1024
 #: Method, path and headers; a token of an owner or an attester has a few kilobytes.
 MAX_BROKER_HEAD_BYTES: Final = 64 * 1024
-#: A connection is counted from the end of its TLS handshake on: until then nothing but this ends it.
 BROKER_HANDSHAKE_SECONDS: Final = 10.0
+#: Unfinished TLS handshakes of everybody, and of one peer. A cluster that starts behind one address has as many.
+MAX_HANDSHAKES: Final = 512
+MAX_PEER_HANDSHAKES: Final = 256
 #: From a connection, or the first byte of a further request, to the end of the head.
 BROKER_HEAD_SECONDS: Final = 10.0
 #: Time to send a whole body. A peer that dawdles holds a place among the connections.
 BROKER_BODY_SECONDS: Final = 20.0
+#: A peer takes no more of an answer than its window: so long it holds a place without reading on.
+BROKER_ANSWER_SECONDS: Final = 30.0
 MAX_BROKER_CONNECTIONS: Final = 1024
+#: Of them, how many one peer may hold.
+MAX_PEER_CONNECTIONS: Final = 768
+#: Besides connections: the store's, files, and what the interpreter holds.
+BROKER_OTHER_DESCRIPTORS: Final = 512
 BROKER_START_SECONDS: Final = 10.0
 #: What runs when a broker is told to stop has so long to end.
 BROKER_SHUTDOWN_SECONDS: Final = 5.0
