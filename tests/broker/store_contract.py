@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from redoubt.broker.ports import AttestSession, BrokerStore, ClosedJob, RegisteredHead
 from redoubt.errors import (
+    BrokerNameRefused,
     DatasetTaken,
     JobClosed,
     ManifestChain,
@@ -433,6 +435,20 @@ class StoreContract:
     def test_brokers_share_one_signing_key_on_p384(self, store: BrokerStore, other: BrokerStore) -> None:
         assert isinstance(store.signing_key.curve, ec.SECP384R1)
         assert store.signing_key.private_numbers() == other.signing_key.private_numbers()
+
+    def test_store_of_brokers_of_another_name_is_refused(self, store: BrokerStore, other: BrokerStore) -> None:
+        store.serve_as("one")
+        other.serve_as("one")
+        for broker in (store, other):
+            with pytest.raises(BrokerNameRefused, match="'one'.*'two'"):
+                broker.serve_as("two")
+        store.serve_as("one")
+
+    def test_of_two_names_at_once_one_is_the_stores(self, store: BrokerStore, other: BrokerStore) -> None:
+        outcomes = at_once(*(partial(it.serve_as, str(place)) for place, it in enumerate([store, other] * 4)))
+        (kept,) = {place % 8 for place, it in enumerate(outcomes) if it is None}
+        assert all(isinstance(it, BrokerNameRefused) for place, it in enumerate(outcomes) if place != kept)
+        other.serve_as(str(kept))
 
     def test_store_answers(self, store: BrokerStore) -> None:
         store.check()

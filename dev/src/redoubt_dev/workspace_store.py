@@ -222,6 +222,10 @@ class WorkspaceStore:
         """The development broker's key."""
         return self.sql.signing_key
 
+    def serve_as(self, issuer: str) -> None:
+        """Remember the name under which results are issued."""
+        self.sql.serve_as(issuer)
+
     def check(self) -> None:
         """Check that the store answers."""
         self.sql.check()

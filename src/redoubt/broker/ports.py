@@ -196,6 +196,9 @@ class BrokerStore(Protocol):
     def signing_key(self) -> ec.EllipticCurvePrivateKey:
         """The broker's P-384 key: signs attestation results and audit heads. Brokers on one store share it."""
 
+    def serve_as(self, issuer: str) -> None:
+        """Remember under which name results are issued here; raises BrokerNameRefused if that is another one already."""
+
     def check(self) -> None:
         """Check that the store answers; raises StorageError."""
 

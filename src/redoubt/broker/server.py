@@ -79,6 +79,7 @@ class RunningBroker:
         """Bind the address and start serving.
 
         Raises:
+            BrokerNameRefused: the store belongs to brokers of another name.
             BrokerConfigInvalid: the address cannot be bound, or the certificate cannot be used.
             RedoubtError: the store is not whole.
         """
@@ -90,6 +91,7 @@ class RunningBroker:
             on_event=lambda event, decision: self.metrics.decision(event.value, decision),
             clock=system_clock,
         )
+        store.serve_as(str(self.core.issuer.name))
         history = self.core.policy.all()
         self.metrics.manifest(history[-1].manifest.version if history else 0)
         service = Service(core=self.core, verifiers=verifiers, metrics=self.metrics, attester=attester)
