@@ -440,7 +440,7 @@ class StoreContract:
         store.serve_as("one")
         other.serve_as("one")
         for broker in (store, other):
-            with pytest.raises(BrokerNameRefused, match="'one'.*'two'"):
+            with pytest.raises(BrokerNameRefused, match=r"'one'.*'two'"):
                 broker.serve_as("two")
         store.serve_as("one")
 

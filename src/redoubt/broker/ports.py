@@ -197,7 +197,7 @@ class BrokerStore(Protocol):
         """The broker's P-384 key: signs attestation results and audit heads. Brokers on one store share it."""
 
     def serve_as(self, issuer: str) -> None:
-        """Remember under which name results are issued here; raises BrokerNameRefused if that is another one already."""
+        """Remember under which name results are issued; raises BrokerNameRefused if it is another one already."""
 
     def check(self) -> None:
         """Check that the store answers; raises StorageError."""
