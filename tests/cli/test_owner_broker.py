@@ -114,6 +114,8 @@ def test_from_an_empty_broker_to_data_that_opens(run: Shell, broker: OwnersBroke
     Path("broker.jwks").write_text(json.dumps(jwks))
     verified = run("audit", "verify", "audit.jsonl", "--head", "head.jws", "--keys", "broker.jwks")
     assert verified["rows"] == exported["rows"]
+    at_once = run("audit", "verify", broker.url, *owner)
+    assert at_once["rows"] == at_once["head"]["number"] > exported["rows"]
 
 
 def test_owner_of_nothing_opens_nothing(run: Shell, broker: OwnersBroker) -> None:
@@ -139,6 +141,9 @@ def test_options_of_a_broker_without_one_are_refused(run: Shell) -> None:
     run.fails("audit", "export", "store", "a", "--head", "h", "--ca", "x", code="usage.invalid")
     url = ("https://127.0.0.1:9", "a", "--head", "h", "--root-key-file", "x")
     run.fails("audit", "export", *url, code="usage.invalid")
+    run.fails("audit", "verify", "x", "--ca", "x", code="usage.invalid")
+    run.fails("audit", "verify", "https://127.0.0.1:9", "--head", "x", code="usage.invalid")
+    run.fails("audit", "verify", "https://127.0.0.1:9", code="usage.invalid")
 
 
 def test_refusal_is_explained_by_the_broker_to_an_owner_alone(run: Shell, tmp_path: Path) -> None:

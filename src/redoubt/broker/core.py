@@ -33,6 +33,7 @@ class Event(StrEnum):
     """What the audit log speaks of."""
 
     STARTED = "started"
+    ANCHORED = "anchored"
     ATTEST = "attest"
     UNWRAP = "unwrap"
     DATA_KEY = "data-key"

@@ -88,6 +88,9 @@ class AuditLog(Protocol):
     def of_job(self, job: str, *, start: int = 1) -> Sequence[AuditEntry]:
         """Return a page of the rows whose event names *job* as its holder, from number *start* on."""
 
+    def newest(self, facts: Mapping[str, str]) -> AuditEntry | None:
+        """Return the newest row whose event has all *facts*; reads the whole log if there is none."""
+
     def head(self) -> AuditEntry | None:
         """Return the newest row."""
 
