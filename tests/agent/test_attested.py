@@ -367,6 +367,7 @@ def test_a_production_broker_refuses_simulated_evidence(laptop: Laptop, agent: A
         production(store)
     with closing(own), production(own) as broker:
         agent.brokers = BrokerConnection(Brokers(urls=(f"https://127.0.0.1:{broker.port}",), ca=laptop.broker.ca))
+        agent._pins = Pins(broker_id=broker.core.id, simulated=True)
         with pytest.raises(RedoubtError) as refused:
             agent.current()
         assert "simulated" in refused.value.what
