@@ -30,6 +30,7 @@ from redoubt.broker.schema import (
     STORE,
 )
 from redoubt.broker.store import SqlStore
+from redoubt.errors import ReceiptMissing
 from redoubt.keys.provider import Provider
 from redoubt.keys.rootkey import create_root_key_file
 from redoubt.trust.audit_chain import START
@@ -92,7 +93,8 @@ def test_store_that_was_made_before_receipts_gets_their_tables(
     for _ in range(2):
         opened = SqlStore.open(location, source=source)
         opened.audit.append({"holder": "job"}, at=datetime(2026, 6, 1, tzinfo=UTC))
-        assert not opened.receipts.is_closed("job")
+        with pytest.raises(ReceiptMissing):
+            opened.receipts.get("job")
         assert opened.created.parent(UUID(int=1)) is None
         opened.serve_as("name")
         opened.close()

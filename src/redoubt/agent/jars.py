@@ -110,8 +110,9 @@ def _manifests(archive: mmap.mmap) -> Iterator[tuple[bytes, bytes]]:
 
 def _directory(archive: mmap.mmap) -> tuple[int, int, int] | None:
     """Return begin and end of the directory and where offsets count from, as ``java.util.zip`` finds them."""
-    at, first = archive.rfind(_END), max(0, len(archive) - _LONGEST_END)
-    while at >= first:
+    first = max(0, len(archive) - _LONGEST_END)
+    at = archive.rfind(_END, first)
+    while at >= 0:
         if at + _END_RECORD.size <= len(archive):
             *_, entries, size, offset, comment = _END_RECORD.unpack_from(archive, at)
             begin, base = at - size, at - size - offset
@@ -122,7 +123,7 @@ def _directory(archive: mmap.mmap) -> tuple[int, int, int] | None:
                 and archive[base : base + 4] == _LOCAL_SIGNATURE
             ):
                 return _directory64(archive, at, entries, size, offset) or _checked(begin, at, base)
-        at = archive.rfind(_END, 0, at)
+        at = archive.rfind(_END, first, at)
     return None
 
 

@@ -28,7 +28,7 @@ from redoubt.broker.release import (
     release_new,
     release_resource,
 )
-from redoubt.errors import AttesterUnauthenticated, GrantRefused, JobClosed, ResourceMissing
+from redoubt.errors import AttesterUnauthenticated, GrantRefused, ResourceMissing
 from redoubt.evidence.claims import JSON
 from redoubt.keys.types import DataKey
 from redoubt.limits import DATA_KEY_BYTES
@@ -137,6 +137,7 @@ class Keys:
                     parent=release.dataset.id,
                     data_key_id=request.context.data_key_id,
                     check_value=check_value(key),
+                    appends=release.writes,
                 )
             (wrapped,) = self.core.store.provider.wrap(name, [key])
             ticket = self.core.tickets.issue(dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock())
@@ -153,18 +154,18 @@ class Keys:
         Raises:
             GrantRefused, TicketRefused: the program may not, or was given no data key of this dataset.
             RegisterConflict: the head is another one than the request says.
+            JobClosed: the job has asked for its receipt.
         """
         # Who may only create publishes what it made: the ticket says that it was given a data key of this dataset.
         writes = WRITES if named(attested.policy, dataset_id) is not None else WRITES | CREATES
         release = self._release(Event.REGISTER, attested, dataset_id, writes, asked=Action.WRITE)
-        if self.core.store.receipts.is_closed(attested.job):  # its row comes after the deed
-            raise JobClosed("the job has asked for its receipt, and commits nothing more")
         facts = self._facts(attested, release, dataset_id) | {"head": request.head.to_json()}
-        with self.core.audited(Event.REGISTER, facts):
+        with self.core.audited(Event.REGISTER, facts, with_deed=True):
             self.core.tickets.check(
                 request.ticket, dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock()
             )
-            self.core.store.register.advance(dataset_id, previous=request.previous, head=request.head)
+            row = self.core.row(Event.REGISTER, facts)
+            self.core.store.register.advance(dataset_id, previous=request.previous, head=request.head, row=row)
 
     def resource(self, attested: Attested, path: str) -> bytes:
         """Return the resource at *path* (``repository/type/tag``), encrypted to the attested key.

@@ -1,4 +1,8 @@
-"""The register of head commits in the store (hardening H24): compare and swap, one dataset a row."""
+"""The register of head commits in the store (hardening H24): compare and swap, one dataset a row.
+
+What was registered and the audit log's row of it are one transaction: a receipt has every commit of its job, and a
+broker that dies in between leaves neither.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ from sqlalchemy.exc import IntegrityError
 
 from redoubt.broker.database import Database, fetch_one
 from redoubt.broker.header import READER
-from redoubt.broker.ports import RegisteredHead
+from redoubt.broker.ports import AuditRow, RegisteredHead
 from redoubt.broker.schema import REGISTER
+from redoubt.broker.sql_audit import append_row
 from redoubt.errors import RegisterConflict, RegisterRollback
 
 
@@ -24,10 +29,13 @@ class SqlRegister:
         """Return the registered head."""
         return self._database.reading(lambda connection: _head(connection, dataset_id, lock=False))
 
-    def advance(self, dataset_id: UUID, *, previous: RegisteredHead | None, head: RegisteredHead) -> None:
-        """Compare and swap.
+    def advance(
+        self, dataset_id: UUID, *, previous: RegisteredHead | None, head: RegisteredHead, row: AuditRow
+    ) -> None:
+        """Compare and swap, and write *row*: both or neither.
 
         Raises:
+            JobClosed: the row is about a job that was closed.
             RegisterConflict: the head is not *previous* (None: not registered yet).
             RegisterRollback: *head* does not come after *previous*.
         """
@@ -35,6 +43,7 @@ class SqlRegister:
             raise RegisterRollback(f"commit {head.number} does not come after the registered {previous.number}")
 
         def work(connection: Connection) -> None:
+            append_row(connection, row)  # first: it locks the log, which whoever closes a job waits for
             if _head(connection, dataset_id, lock=True) != previous:
                 raise RegisterConflict("the dataset's registered head is another one")
             values = {"number": head.number, "digest": head.digest}
