@@ -197,6 +197,8 @@ MAX_RATE_LIMITED_PEERS: Final = 4096
 ANCHOR_SECONDS: Final = 3600.0
 #: Platforms whose collateral, or the failure to fetch it, is kept in memory.
 MAX_COLLATERAL_PLATFORMS: Final = 256
+#: Requests that wait for a vendor's answer, one fetch at a time; the broker has 40 threads.
+MAX_COLLATERAL_WAITERS: Final = 8
 MAX_PROBLEM_BYTES: Final = 64 * 1024
 
 # --- the broker's store ---------------------------------------------------------------------------------------------
