@@ -104,6 +104,7 @@ MAX_PCR_SELECTIONS: Final = 8
 MAX_PUBLIC_KEY_BYTES: Final = 4096
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 4096
+MAX_RSA_EXPONENT_BITS: Final = 64
 #: Azure's NV index holds 2600 bytes.
 MAX_HCL_REPORT_BYTES: Final = 16 * 1024
 #: Evidence in JSON: the first encodings spell bytes as lists of numbers, six characters each.
