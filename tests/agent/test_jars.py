@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from redoubt.agent.image import image_digest
 from redoubt.agent.jars import check_class_path
+from redoubt.agent.jvm_options import check_java_option
 from redoubt.agent.measure import ProgramSpec, measure
 from redoubt.errors import ProgramFailed
 
@@ -221,7 +222,38 @@ def test_modules_that_run_what_an_argument_names_are_refused(module: str) -> Non
             measure(ProgramSpec(command=(sys.executable, *words)), caller={})
 
 
-@pytest.mark.parametrize("name", ["ARROW_LIBHDFS_DIR", "OMP_TOOL_LIBRARIES", "CUDA_INJECTION64_PATH", "SSLKEYLOGFILE"])
+def test_file_of_options_whose_name_is_a_number_is_refused() -> None:
+    """Java reads it in the working folder, and starts the agents that it names."""
+    for name in ("VMOptionsFile", "Flags", "SharedArchiveFile", "CompileCommandFile", "OnOutOfMemoryError", "AOTCache"):
+        with pytest.raises(ProgramFailed, match="JVM option"):
+            check_java_option(f"-XX:{name}=1")
+    for option in ("-XX:ReservedCodeCacheSize=240m", "-XX:MaxRAMPercentage=75.5", "-XX:ParallelGCThreads=2"):
+        assert check_java_option(option) == option
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["org.xerial.snappy.lib.path", "jna.boot.library.path", "ZstdNativePath", "library.leveldbjni.path"],
+)
+def test_properties_by_which_jars_take_their_native_libraries_from_elsewhere_are_refused(name: str) -> None:
+    with pytest.raises(ProgramFailed, match="JVM option"):
+        check_java_option(f"-D{name}=/tmp/x")
+    assert check_java_option("-Dmy.delivery.path=/x") == "-Dmy.delivery.path=/x"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ARROW_LIBHDFS_DIR",
+        "OMP_TOOL_LIBRARIES",
+        "CUDA_INJECTION64_PATH",
+        "SSLKEYLOGFILE",
+        "LOG4J_CONFIGURATION_FILE",
+        "ROCKSDB_SHAREDLIB_DIR",
+        "TF_PLUGGABLE_DEVICE_LIBRARY_PATH",
+        "OPENJ9_JAVA_OPTIONS",
+    ],
+)
 def test_variables_that_load_libraries_or_tell_secrets_are_refused(name: str) -> None:
     spec = ProgramSpec(command=(sys.executable, "-c", "pass"), environment={name: "/tmp/x"})
     with pytest.raises(ProgramFailed, match="cannot be given"):
