@@ -194,6 +194,8 @@ PEER_REQUESTS_PER_SECOND: Final = 200.0
 PEER_BURST: Final = 1000.0
 REFUSED_REQUEST_COST: Final = 10.0
 MAX_RATE_LIMITED_PEERS: Final = 4096
+#: Requests for the broker's own evidence at one time, each in a thread of its 40.
+MAX_EVIDENCE_COLLECTIONS: Final = 4
 #: Between two anchorings of the store in a counter; an NV index of a TPM wears out after some 100,000 writes.
 ANCHOR_SECONDS: Final = 3600.0
 #: Platforms whose collateral, or the failure to fetch it, is kept in memory.
