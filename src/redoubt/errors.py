@@ -1549,6 +1549,15 @@ class DevelopmentInstalled(BrokerError):
     next_step = "Run it in an environment of its own, without redoubt-dev; for development use `redoubt broker dev`."
 
 
+class BrokerNameRefused(BrokerError):
+    """The store belongs to brokers of another name, or of another kind."""
+
+    code = "broker.name"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "`name` in broker.toml was changed, or the store is another broker's, or a development broker's."
+    next_step = "Give the broker the name that the text says, or a store of its own."
+
+
 class BrokerRootKey(BrokerError):
     """The broker's root key cannot be had, or is another one than its store was made with."""
 

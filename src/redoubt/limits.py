@@ -104,6 +104,7 @@ MAX_PCR_SELECTIONS: Final = 8
 MAX_PUBLIC_KEY_BYTES: Final = 4096
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 4096
+MAX_RSA_EXPONENT_BITS: Final = 64
 #: Azure's NV index holds 2600 bytes.
 MAX_HCL_REPORT_BYTES: Final = 16 * 1024
 #: Evidence in JSON: the first encodings spell bytes as lists of numbers, six characters each.
@@ -170,13 +171,21 @@ MAX_OWNER_TOKEN_BYTES: Final = 4096
 MAX_REQUEST_PATH: Final = 1024
 #: Method, path and headers; a token of an owner or an attester has a few kilobytes.
 MAX_BROKER_HEAD_BYTES: Final = 64 * 1024
-#: A connection is counted from the end of its TLS handshake on: until then nothing but this ends it.
 BROKER_HANDSHAKE_SECONDS: Final = 10.0
+#: Unfinished TLS handshakes of everybody, and of one peer. A cluster that starts behind one address has as many.
+MAX_HANDSHAKES: Final = 512
+MAX_PEER_HANDSHAKES: Final = 256
 #: From a connection, or the first byte of a further request, to the end of the head.
 BROKER_HEAD_SECONDS: Final = 10.0
 #: Time to send a whole body. A peer that dawdles holds a place among the connections.
 BROKER_BODY_SECONDS: Final = 20.0
+#: A peer takes no more of an answer than its window: so long it holds a place without reading on.
+BROKER_ANSWER_SECONDS: Final = 30.0
 MAX_BROKER_CONNECTIONS: Final = 1024
+#: Of them, how many one peer may hold.
+MAX_PEER_CONNECTIONS: Final = 768
+#: Besides connections: the store's, files, and what the interpreter holds.
+BROKER_OTHER_DESCRIPTORS: Final = 512
 BROKER_START_SECONDS: Final = 10.0
 #: What runs when a broker is told to stop has so long to end.
 BROKER_SHUTDOWN_SECONDS: Final = 5.0
@@ -187,10 +196,14 @@ REFUSED_REQUEST_COST: Final = 10.0
 MAX_RATE_LIMITED_PEERS: Final = 4096
 #: Commits of a dataset that writers announced and nobody registered yet: writers at once, and some that died.
 MAX_ANNOUNCED_HEADS: Final = 64
+#: Requests for the broker's own evidence at one time, each in a thread of its 40.
+MAX_EVIDENCE_COLLECTIONS: Final = 4
 #: Between two anchorings of the store in a counter; an NV index of a TPM wears out after some 100,000 writes.
 ANCHOR_SECONDS: Final = 3600.0
 #: Platforms whose collateral, or the failure to fetch it, is kept in memory.
 MAX_COLLATERAL_PLATFORMS: Final = 256
+#: Requests that wait for a vendor's answer, one fetch at a time; the broker has 40 threads.
+MAX_COLLATERAL_WAITERS: Final = 8
 MAX_PROBLEM_BYTES: Final = 64 * 1024
 
 # --- the broker's store ---------------------------------------------------------------------------------------------
@@ -238,6 +251,10 @@ MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024 * 1024
 MAX_IMAGE_FILES: Final = 500_000
 #: Hashing large files runs without the interpreter's lock; more threads than cores gain nothing.
 IMAGE_HASH_THREADS: Final = 4
+#: The manifest of a signed jar names each of its files.
+MAX_JAR_MANIFEST_BYTES: Final = 16 * 1024 * 1024
+#: A hundred bytes an entry; jars of half a million files have 50 MB.
+MAX_JAR_DIRECTORY_BYTES: Final = 256 * 1024 * 1024
 #: Linux reads 256 bytes of a `#!` line.
 MAX_SHEBANG_BYTES: Final = 256
 BROKER_CONNECT_SECONDS: Final = 5.0

@@ -23,7 +23,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from redoubt.broker.location import StoreLocation, parse_location
-from redoubt.broker.ports import RegisteredHead
+from redoubt.broker.ports import AuditRow, RegisteredHead
 from redoubt.broker.root import FileRoot
 from redoubt.broker.store import SqlStore
 from redoubt.errors import RedoubtError
@@ -34,6 +34,7 @@ from redoubt.trust.audit_head import verify_log
 #: Every broker uses this key, so that they get into each other's way; each also makes its own.
 SHARED = KeyName.parse("key:main/shared.dev")
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+ROW = AuditRow({"event": "register"}, NOW)
 
 
 def work(store: SqlStore) -> Iterator[dict[str, object]]:
@@ -57,7 +58,7 @@ def work(store: SqlStore) -> Iterator[dict[str, object]]:
         store.resources.put(f"a/b/{dataset}", content)
         yield {"kind": "resource", "path": f"a/b/{dataset}", "content": encoded(content)}
         head = RegisteredHead(number=number, digest=f"sha256:{number:064x}")
-        store.register.advance(dataset, previous=registered, head=head)
+        store.register.advance(dataset, previous=registered, head=head, row=ROW)
         registered = head
         yield {"kind": "register", "dataset": str(dataset), "number": number}
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from redoubt.broker.ports import AttestSession, BrokerStore, ClosedJob, RegisteredHead
+from redoubt.broker.ports import AttestSession, AuditRow, BrokerStore, ClosedJob, RegisteredHead
 from redoubt.errors import (
+    BrokerNameRefused,
     DatasetTaken,
     JobClosed,
     ManifestChain,
@@ -39,6 +42,7 @@ from redoubt.trust.audit_head import verify_log
 NOW = datetime(2026, 6, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=60)
 Stores = tuple[BrokerStore, BrokerStore]
+ROW = AuditRow({"event": "register", "decision": "granted", "holder": "writer"}, NOW)
 
 
 def session(expires: datetime = LATER) -> AttestSession:
@@ -293,11 +297,8 @@ class StoreContract:
     def test_a_job_is_closed_once_and_its_receipt_is_never_replaced(
         self, store: BrokerStore, other: BrokerStore
     ) -> None:
-        assert not store.receipts.is_closed("job")
         assert store.receipts.close("job", reported="one", at=NOW) == ClosedJob(reported="one", receipt=None)
         assert other.receipts.close("job", reported="two", at=LATER) == ClosedJob(reported="one", receipt=None)
-        assert store.receipts.is_closed("job")
-        assert not store.receipts.is_closed("another")
         with pytest.raises(ReceiptMissing):
             other.receipts.get("job")
         assert other.receipts.fill("job", b"first") == b"first"
@@ -333,36 +334,37 @@ class StoreContract:
     def test_register_advances_by_compare_and_swap(self, store: BrokerStore, other: BrokerStore) -> None:
         dataset = uuid4()
         assert store.register.head(dataset) is None
-        store.register.advance(dataset, previous=None, head=head(3))
-        other.register.advance(dataset, previous=head(3), head=head(4))
+        store.register.advance(dataset, previous=None, head=head(3), row=ROW)
+        other.register.advance(dataset, previous=head(3), head=head(4), row=ROW)
         assert store.register.head(dataset) == head(4)
         assert store.register.head(uuid4()) is None
 
     def test_stale_writer_is_refused(self, store: BrokerStore) -> None:
         dataset = uuid4()
         with pytest.raises(RegisterConflict):
-            store.register.advance(dataset, previous=head(1), head=head(2))
-        store.register.advance(dataset, previous=None, head=head(1))
+            store.register.advance(dataset, previous=head(1), head=head(2), row=ROW)
+        store.register.advance(dataset, previous=None, head=head(1), row=ROW)
         other_digest = RegisteredHead(number=1, digest="sha256:" + "f" * 64)
         for previous in (None, other_digest, head(2)):
             with pytest.raises(RegisterConflict):
-                store.register.advance(dataset, previous=previous, head=head(3))
+                store.register.advance(dataset, previous=previous, head=head(3), row=ROW)
         assert store.register.head(dataset) == head(1)
 
     def test_head_that_goes_back_is_refused(self, store: BrokerStore) -> None:
         dataset = uuid4()
-        store.register.advance(dataset, previous=None, head=head(5))
+        store.register.advance(dataset, previous=None, head=head(5), row=ROW)
         for number in (4, 5):
             with pytest.raises(RegisterRollback):
-                store.register.advance(dataset, previous=head(5), head=head(number))
+                store.register.advance(dataset, previous=head(5), head=head(number), row=ROW)
 
     def test_of_many_writers_at_once_one_advances(self, store: BrokerStore, other: BrokerStore) -> None:
         dataset = uuid4()
 
         def race(previous: RegisteredHead | None, base: int) -> RegisteredHead:
+            registers = [broker.register for broker in (store, other) * 2]
             calls = [
-                lambda i=i: (store, other)[i % 2].register.advance(dataset, previous=previous, head=head(base + i))
-                for i in range(4)
+                partial(it.advance, dataset, previous=previous, head=head(base + i), row=ROW)
+                for i, it in enumerate(registers)
             ]
             results = at_once(*calls)
             assert sum(isinstance(result, RegisterConflict) for result in results) == 3
@@ -377,30 +379,59 @@ class StoreContract:
         again = RegisteredHead(number=2, digest="sha256:" + "f" * 64)
         assert store.register.announced(dataset) == frozenset()
         for _ in range(2):
-            store.register.announce(dataset, head(2), at=NOW)
-        other.register.announce(dataset, again, at=NOW)
-        store.register.announce(dataset, head(3), at=NOW)
-        store.register.announce(uuid4(), head(4), at=NOW)
+            store.register.announce(dataset, head(2), row=ROW)
+        other.register.announce(dataset, again, row=ROW)
+        store.register.announce(dataset, head(3), row=ROW)
+        store.register.announce(uuid4(), head(4), row=ROW)
         assert other.register.announced(dataset) == {head(2), again, head(3)}
-        store.register.advance(dataset, previous=None, head=head(2))
+        store.register.advance(dataset, previous=None, head=head(2), row=ROW)
         assert other.register.announced(dataset) == {head(3)}
         for late in (head(1), head(2), again):
             with pytest.raises(RegisterConflict):
-                other.register.announce(dataset, late, at=NOW)
+                other.register.announce(dataset, late, row=ROW)
 
     def test_of_too_many_announced_commits_the_oldest_is_forgotten(self, store: BrokerStore) -> None:
         dataset = uuid4()
         for number in range(1, MAX_ANNOUNCED_HEADS + 3):
-            store.register.announce(dataset, head(number), at=NOW + timedelta(seconds=number))
+            store.register.announce(dataset, head(number), row=replace(ROW, at=NOW + timedelta(seconds=number)))
         kept = {it.number for it in store.register.announced(dataset)}
         assert kept == set(range(3, MAX_ANNOUNCED_HEADS + 3))
+
+    def test_head_and_its_audit_row_are_written_together_or_not_at_all(self, store: BrokerStore) -> None:
+        dataset = uuid4()
+        store.register.advance(dataset, previous=None, head=head(1), row=ROW)
+        assert [it.event for it in store.audit.of_job("writer")] == [ROW.event]
+        with pytest.raises(RegisterConflict):
+            store.register.advance(dataset, previous=None, head=head(2), row=ROW)
+        assert len(store.audit.of_job("writer")) == 1
+        store.receipts.close("writer", reported="one", at=NOW)
+        with pytest.raises(JobClosed):
+            store.register.advance(dataset, previous=head(1), head=head(2), row=ROW)
+        assert (store.register.head(dataset), len(store.audit.of_job("writer"))) == (head(1), 1)
+
+    def test_what_is_registered_while_a_job_is_closed_is_in_its_rows_or_refused(
+        self, store: BrokerStore, other: BrokerStore
+    ) -> None:
+        """Looked up before the deed, and written down after it, a commit was in force and in no receipt."""
+
+        def close() -> int:
+            other.receipts.close("writer", reported="one", at=NOW)
+            return len(other.audit.of_job("writer"))
+
+        calls = [
+            lambda broker=broker: broker.register.advance(uuid4(), previous=None, head=head(1), row=ROW)
+            for broker in (store, other) * 4
+        ]
+        (seen, *results) = at_once(close, *calls)
+        assert seen == results.count(None)
+        assert len(store.audit.of_job("writer")) == seen
 
     # --- created datasets ---------------------------------------------------------------------------------------------
     def test_created_dataset_keeps_its_parent_and_check_values(self, store: BrokerStore, other: BrokerStore) -> None:
         dataset, parent, first, second = (uuid4() for _ in range(4))
         assert store.created.parent(dataset) is None
-        store.created.add(dataset, parent=parent, data_key_id=first, check_value=b"1" * 32)
-        other.created.add(dataset, parent=parent, data_key_id=second, check_value=b"2" * 32)
+        store.created.add(dataset, parent=parent, data_key_id=first, check_value=b"1" * 32, appends=True)
+        other.created.add(dataset, parent=parent, data_key_id=second, check_value=b"2" * 32, appends=True)
         assert other.created.parent(dataset) == parent
         assert store.created.check_value(dataset, second) == b"2" * 32
         assert other.created.check_value(dataset, uuid4()) is None
@@ -408,25 +439,32 @@ class StoreContract:
 
     def test_created_dataset_is_not_taken_over(self, store: BrokerStore, other: BrokerStore) -> None:
         dataset, parent, data_key = uuid4(), uuid4(), uuid4()
-        store.created.add(dataset, parent=parent, data_key_id=data_key, check_value=b"1" * 32)
+        store.created.add(dataset, parent=parent, data_key_id=data_key, check_value=b"1" * 32, appends=True)
         with pytest.raises(DatasetTaken):
-            other.created.add(dataset, parent=uuid4(), data_key_id=uuid4(), check_value=b"2" * 32)
+            other.created.add(dataset, parent=uuid4(), data_key_id=uuid4(), check_value=b"2" * 32, appends=True)
         with pytest.raises(DatasetTaken):
-            other.created.add(dataset, parent=parent, data_key_id=data_key, check_value=b"2" * 32)
+            other.created.add(dataset, parent=parent, data_key_id=data_key, check_value=b"2" * 32, appends=True)
         assert store.created.check_value(dataset, data_key) == b"1" * 32
+
+    def test_of_two_who_only_create_one_has_the_dataset_whenever_the_other_looked(self, store: BrokerStore) -> None:
+        """Both saw that it was not there; the second one would get a data key of the first one's, and move its head."""
+        dataset, parent = uuid4(), uuid4()
+        store.created.add(dataset, parent=parent, data_key_id=uuid4(), check_value=b"1" * 32, appends=False)
+        with pytest.raises(DatasetTaken):
+            store.created.add(dataset, parent=parent, data_key_id=uuid4(), check_value=b"2" * 32, appends=False)
 
     def test_registered_dataset_is_not_created(self, store: BrokerStore) -> None:
         dataset = uuid4()
-        store.register.advance(dataset, previous=None, head=head(1))
+        store.register.advance(dataset, previous=None, head=head(1), row=ROW)
         with pytest.raises(DatasetTaken):
-            store.created.add(dataset, parent=uuid4(), data_key_id=uuid4(), check_value=b"1" * 32)
+            store.created.add(dataset, parent=uuid4(), data_key_id=uuid4(), check_value=b"1" * 32, appends=True)
         assert store.created.parent(dataset) is None
 
     def test_of_many_creators_at_once_one_has_the_dataset(self, store: BrokerStore, other: BrokerStore) -> None:
         dataset, parents = uuid4(), [uuid4() for _ in range(4)]
         calls = [
             lambda i=i: (store, other)[i % 2].created.add(
-                dataset, parent=parents[i], data_key_id=uuid4(), check_value=bytes([i]) * 32
+                dataset, parent=parents[i], data_key_id=uuid4(), check_value=bytes([i]) * 32, appends=True
             )
             for i in range(4)
         ]
@@ -456,6 +494,20 @@ class StoreContract:
     def test_brokers_share_one_signing_key_on_p384(self, store: BrokerStore, other: BrokerStore) -> None:
         assert isinstance(store.signing_key.curve, ec.SECP384R1)
         assert store.signing_key.private_numbers() == other.signing_key.private_numbers()
+
+    def test_store_of_brokers_of_another_name_is_refused(self, store: BrokerStore, other: BrokerStore) -> None:
+        store.serve_as("one")
+        other.serve_as("one")
+        for broker in (store, other):
+            with pytest.raises(BrokerNameRefused, match=r"'one'.*'two'"):
+                broker.serve_as("two")
+        store.serve_as("one")
+
+    def test_of_two_names_at_once_one_is_the_stores(self, store: BrokerStore, other: BrokerStore) -> None:
+        outcomes = at_once(*(partial(it.serve_as, str(place)) for place, it in enumerate([store, other] * 4)))
+        (kept,) = {place % 8 for place, it in enumerate(outcomes) if it is None}
+        assert all(isinstance(it, BrokerNameRefused) for place, it in enumerate(outcomes) if place != kept)
+        other.serve_as(str(kept))
 
     def test_store_answers(self, store: BrokerStore) -> None:
         store.check()

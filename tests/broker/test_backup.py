@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.broker.store_contract import LATER, NOW, head, session
+from tests.broker.store_contract import LATER, NOW, ROW, head, session
 from tests.keys.provider_contract import data_key, facts
 
 from redoubt.broker import backup as backup_module
@@ -93,7 +93,7 @@ class Contents:
         for version in (1, 2):
             store.manifests.append(version, b"envelope %d" % version)
         self.dataset, self.refusal, self.session = uuid4(), uuid4(), session()
-        store.register.advance(self.dataset, previous=None, head=head(7))
+        store.register.advance(self.dataset, previous=None, head=head(7), row=ROW)
         store.refusals.put(self.refusal, b"record", at=NOW)
         store.sessions.open(self.session)
         for number in range(3):
@@ -113,7 +113,7 @@ class Contents:
         assert store.register.head(self.dataset) == head(7)
         assert store.refusals.get(self.refusal) == b"record"
         assert store.signing_key.private_numbers() == self.signing_key
-        assert verify_log(store.audit.entries(), head=None).number == 3
+        assert verify_log(store.audit.entries(), head=None).number == 4  # three, and the head's
         with pytest.raises(SessionUnknown):  # a challenge never comes back
             store.sessions.claim(self.session.id, now=NOW)
         store.audit.append({"n": "goes on"}, at=LATER)

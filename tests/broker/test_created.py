@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.broker.client import Answer, SimulatedMachine
 from tests.broker.world import ALICE, BOB, OTHER_PROGRAM, OUTPUT, TOML, World, running_world, successor
 
+from redoubt.broker.ports import AuditRow
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
 from redoubt.protocol.endpoint import DataKeyRequest, UnwrapRequest
 from redoubt.protocol.jwe import Recipient, decrypt, public_jwk
@@ -20,6 +22,7 @@ from redoubt.trust.explain import explain
 from redoubt.trust.refusal import Refusal
 
 RESULTS = UUID("5d9b8a0e-0000-4000-8000-0000000000f1")
+ROW = AuditRow({"event": "register"}, datetime(2026, 6, 1, tzinfo=UTC))
 HEAD = RegisteredHead(number=1, digest="sha256:" + "11" * 32)
 #: `job` may create and use results, `bobs` only create them; both under the key that the dataset "input" uses too.
 WITH_RESULTS = (
@@ -133,7 +136,7 @@ def test_dataset_of_the_manifest_is_not_created(creator: SimulatedMachine) -> No
 def test_registered_dataset_is_not_created_anew(world: World, job: SimulatedMachine) -> None:
     """Its head would be moved by whoever may create: for its owners it would be lost."""
     dataset = uuid4()
-    world.broker._store.register.advance(dataset, previous=None, head=HEAD)
+    world.broker._store.register.advance(dataset, previous=None, head=HEAD, row=ROW)
     refused(ask(job, dataset)[0], "broker.dataset_taken", 409)
 
 

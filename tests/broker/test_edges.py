@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from redoubt.broker.metrics import Metrics
 from redoubt.broker.openapi import OPENAPI_PATH, openapi_document
 from redoubt.broker.openapi_schemas import SCHEMAS
 from redoubt.broker.rate import RateLimiter
+from redoubt.broker.routes import Call, Reply
 from redoubt.broker.service import Service
 from redoubt.broker.table import make_routes
 from redoubt.broker.web import make_app
@@ -65,19 +67,53 @@ def test_page_of_the_interface_is_not_served_past_the_rate_limit() -> None:
     assert b'redoubt_broker_requests_total{route="openapi",status="200"} 2.0' in metrics.text()
 
 
-def _status(app: Starlette, path: str) -> int:
+def test_methods_that_starlette_would_refuse_by_itself_are_not_answered_past_the_rate_limit() -> None:
+    metrics = Metrics()
+    app = make_app(ROUTES, metrics=metrics, limiter=RateLimiter(per_second=0.001, burst=2))
+    assert [_status(app, "/healthz", "TRACE") for _ in range(3)] == [404, 404, 429]
+    assert b'redoubt_broker_requests_total{route="unknown",status="404"} 2.0' in metrics.text()
+
+
+def test_one_ipv6_network_has_one_bucket() -> None:
+    app = make_app(ROUTES, metrics=Metrics(), limiter=RateLimiter(per_second=0.001, burst=2))
+    peers = [f"2001:db8::{number}" for number in range(1, 4)]
+    assert [_status(app, OPENAPI_PATH, peer=it) for it in (*peers, "2001:db8:0:1::1")] == [200, 200, 429, 200]
+
+
+def test_host_header_does_not_change_which_path_an_owners_token_is_for() -> None:
+    paths: list[str] = []
+    route = replace(next(it for it in ROUTES if it.name == "health"), handle=lambda call: _note(paths, call))
+    app = make_app((route,), metrics=Metrics(), limiter=RateLimiter())
+    for host in (b"x/redoubt/v1/keys?", b"x#", b"[::1", b"a@b", b"x:99999", b"x\\y", b""):
+        assert _status(app, route.path, headers=[(b"host", host)]) == 200
+    assert set(paths) == {route.path}
+
+
+def _note(paths: list[str], call: Call) -> Reply:
+    paths.append(call.path)
+    return Reply()
+
+
+def _status(
+    app: Starlette,
+    path: str,
+    method: str = "GET",
+    *,
+    peer: str = "192.0.2.1",
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> int:
     sent: list[Any] = []
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": "GET",
+        "method": method,
         "scheme": "https",
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
-        "headers": [],
-        "client": ("192.0.2.1", 1),
+        "headers": list(headers),
+        "client": (peer, 1),
         "server": ("127.0.0.1", 443),
     }
 

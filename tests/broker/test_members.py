@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from tests.broker.world import ALICE, OTHER_PROGRAM, TOML, World, running_world,
 
 from redoubt.errors import BrokerMessage, SecretRefused
 from redoubt.pki.peer import public_key_of, verify_peer
-from redoubt.pki.request import make_request
+from redoubt.pki.request import make_request, verify_request
 from redoubt.protocol.jwe import decrypt
 from redoubt.protocol.membership import CERTIFICATES_PATH, CertificateRequest, Membership
 from redoubt_dev import DevelopmentKey
@@ -39,6 +40,7 @@ domain = "marketing"
 roles = ["driver"]
 """
 KEY = ec.generate_private_key(ec.SECP384R1())
+P384_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,23 @@ def test_replayed_request_is_refused(machine: SimulatedMachine) -> None:
     request = make_request(KEY, result=token_id(token))
     assert ask(machine, token, request=request).status == 200
     refused(ask(machine, token, request=request), "broker.nonce_replayed")
+
+
+def test_replayed_request_with_another_spelling_of_its_signature_is_refused(machine: SimulatedMachine) -> None:
+    """Of one signature (r, s) by ECDSA everybody can make (r, n - s): other bytes, and valid too."""
+    token = machine.attest()
+    request = make_request(KEY, result=token_id(token))
+    assert ask(machine, token, request=request).status == 200
+    signature = x509.load_der_x509_csr(request).signature
+    r, s = decode_dss_signature(signature)
+    tail = b"\0" + signature
+    body = request[4 : -len(tail) - 2]
+    other = b"\0" + encode_dss_signature(r, P384_ORDER - s)
+    body += b"\x03" + bytes([len(other)]) + other
+    replayed = request[:2] + len(body).to_bytes(2) + body
+    assert replayed != request
+    verify_request(replayed, result=token_id(token))
+    refused(ask(machine, token, request=replayed), "broker.nonce_replayed")
 
 
 def test_request_of_another_result_is_refused(world: World, machine: SimulatedMachine) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +25,9 @@ from redoubt.broker.verifiers import Collateral, production_verifiers
 from redoubt.cli.main import main
 from redoubt.errors import BrokerMessage, BrokerUntrusted
 from redoubt.evidence.claims import Tee, Verified
+from redoubt.evidence.collect.attester import Collected
 from redoubt.keys.rootkey import create_root_key_file
+from redoubt.limits import MAX_EVIDENCE_COLLECTIONS
 from redoubt.pki.server import make_ca, make_server_certificate
 from redoubt.protocol.broker_evidence import PATH, EvidenceAnswer, EvidenceRequest, verify_broker
 from redoubt.protocol.broker_facts import BrokerFacts
@@ -88,6 +93,32 @@ def test_owner_does_not_take_a_brokers_simulated_evidence(
     url = f"https://127.0.0.1:{client.port}"
     assert main(["broker", "verify", url, "--ca", str(tmp_path / "ca.pem")]) == 3
     assert "broker.untrusted" in capsys.readouterr().err
+
+
+def test_strangers_who_ask_for_evidence_hold_no_more_threads_than_a_few(
+    broker: tuple[Client, DevelopmentKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each held one of the broker's threads for as long as the TEE takes."""
+    client, _ = broker
+    go_on, collect = threading.Event(), SimulatedAttester.collect
+    entered = threading.Semaphore(0)
+
+    def slowly(self: SimulatedAttester, report_data: bytes) -> Collected:
+        entered.release()
+        assert go_on.wait(10)
+        return collect(self, report_data)
+
+    monkeypatch.setattr(SimulatedAttester, "collect", slowly)
+    ask = partial(client.call, "POST", PATH, EvidenceRequest(NONCE).encode())
+    with ThreadPoolExecutor(MAX_EVIDENCE_COLLECTIONS) as strangers:
+        waiting = [strangers.submit(ask) for _ in range(MAX_EVIDENCE_COLLECTIONS)]
+        for _ in waiting:
+            assert entered.acquire(timeout=10)
+        refused = ask()
+        assert (refused.status, refused.code, refused.headers["retry-after"]) == (429, "broker.rate_limited", "1")
+        go_on.set()
+        assert [it.result().status for it in waiting] == [200] * MAX_EVIDENCE_COLLECTIONS
+    assert ask().status == 200
 
 
 def test_this_machine_is_no_tee() -> None:

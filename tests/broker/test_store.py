@@ -18,8 +18,19 @@ from tests.keys.provider_contract import ProviderContract
 from redoubt.broker.database import Database
 from redoubt.broker.location import PostgresLocation, SqliteLocation
 from redoubt.broker.root import FileRoot
-from redoubt.broker.schema import AUDIT_HEAD, AUDIT_JOBS, CREATED, CREATED_KEYS, METADATA, RECEIPTS, SECRETS, STORE
+from redoubt.broker.schema import (
+    AUDIT_HEAD,
+    AUDIT_JOBS,
+    CREATED,
+    CREATED_KEYS,
+    ISSUER,
+    METADATA,
+    RECEIPTS,
+    SECRETS,
+    STORE,
+)
 from redoubt.broker.store import SqlStore
+from redoubt.errors import ReceiptMissing
 from redoubt.keys.provider import Provider
 from redoubt.keys.rootkey import create_root_key_file
 from redoubt.trust.audit_chain import START
@@ -76,14 +87,16 @@ def test_store_that_was_made_before_receipts_gets_their_tables(
     SqlStore.create(location, source=source).close()
     database = Database(location)
     database.writing(
-        lambda connection: METADATA.drop_all(connection, tables=[AUDIT_JOBS, RECEIPTS, CREATED_KEYS, CREATED])
+        lambda connection: METADATA.drop_all(connection, tables=[AUDIT_JOBS, RECEIPTS, CREATED_KEYS, CREATED, ISSUER])
     )
     database.close()
     for _ in range(2):
         opened = SqlStore.open(location, source=source)
         opened.audit.append({"holder": "job"}, at=datetime(2026, 6, 1, tzinfo=UTC))
-        assert not opened.receipts.is_closed("job")
+        with pytest.raises(ReceiptMissing):
+            opened.receipts.get("job")
         assert opened.created.parent(UUID(int=1)) is None
+        opened.serve_as("name")
         opened.close()
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import stat
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from tests.evidence.pki_dcap import Intel
 from redoubt.errors import CollateralUnavailable, EvidenceCollateral, StorageError, UsageError
 from redoubt.evidence.collateral import CachePolicy, CollateralCache
 from redoubt.evidence.dcap import DcapCollateral
-from redoubt.limits import MAX_COLLATERAL_BYTES
+from redoubt.limits import MAX_COLLATERAL_BYTES, MAX_COLLATERAL_WAITERS
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -188,3 +191,26 @@ def test_holds_intels_collateral(tmp_path: Path) -> None:
     collateral = Intel().collateral()
     cache = CollateralCache(tmp_path, fetch=lambda _: collateral, parse=DcapCollateral.parse, policy=CachePolicy())
     assert cache.get("00906EA10000", now=NOW).value.lists_until > NOW.timestamp()
+
+
+def test_platforms_of_fancy_hold_no_more_threads_than_a_few(tmp_path: Path) -> None:
+    """Any stranger's evidence names a platform; each waited for the vendor in a thread of the broker's few."""
+    answers, asked = threading.Event(), threading.Event()
+
+    def fetch(key: str) -> bytes:
+        asked.set()
+        assert answers.wait(10)
+        return b"one"
+
+    cache = CollateralCache(tmp_path / "cache", fetch=fetch, parse=parse, policy=POLICY)
+    with ThreadPoolExecutor(MAX_COLLATERAL_WAITERS) as strangers:
+        waiting = [strangers.submit(cache.get, str(it), now=NOW) for it in range(MAX_COLLATERAL_WAITERS)]
+        assert asked.wait(10)
+        deadline = time.monotonic() + 10
+        while cache._places._value and time.monotonic() < deadline:
+            time.sleep(0.001)
+        with pytest.raises(CollateralUnavailable, match="as many wait"):
+            cache.get("another", now=NOW)
+        answers.set()
+        assert [it.result().value for it in waiting] == ["one"] * MAX_COLLATERAL_WAITERS
+    assert cache.get("another", now=NOW).value == "one"

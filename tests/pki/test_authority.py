@@ -12,14 +12,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import AttributeOID
+from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from redoubt.errors import PeerRefused, RequestRefused, SpiffeInvalid
 from redoubt.limits import DOMAIN_CA_EPOCH_SECONDS, ROLE_CERTIFICATE_SECONDS
 from redoubt.pki.authority import domain_authority, domain_secret, trust_bundle
-from redoubt.pki.build import Certified, load_identity, private_pem
+from redoubt.pki.build import Certified, certificate_builder, key_usage, load_identity, private_pem
 from redoubt.pki.keystore import trust_store
 from redoubt.pki.peer import verify_peer
 from redoubt.pki.request import make_request, verify_request
@@ -151,6 +151,24 @@ def test_authority_itself_and_a_server_certificate_are_no_peers() -> None:
     server = make_server_certificate(ca, name="a broker", hosts=["127.0.0.1"], now=NOW)
     with pytest.raises(PeerRefused, match=r"form|SPIFFE|else"):
         peer(server.certificate, trusted=ca.certificate)
+
+
+def test_member_is_no_authority_even_if_it_is_in_the_bundle() -> None:
+    member = x509.load_pem_x509_certificate(certificate())
+    name = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(WORKER))])
+    ends = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    begins, ended = NOW - timedelta(minutes=1), NOW + timedelta(hours=1)
+    forged = (
+        certificate_builder(x509.Name([]), member.subject, KEY.public_key(), not_before=begins, not_after=ended)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(key_usage(signs_certificates=False), critical=True)
+        .add_extension(ends, critical=False)
+        .add_extension(name, critical=True)
+        .sign(KEY, hashes.SHA384())
+        .public_bytes(Encoding.PEM)
+    )
+    with pytest.raises(PeerRefused, match="not one of a CA"):
+        peer(forged, trusted=bundle() + certificate())
 
 
 @settings(max_examples=150, deadline=None)

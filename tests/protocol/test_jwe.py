@@ -148,6 +148,13 @@ def test_weak_rsa_is_refused() -> None:
         Recipient.parse({**public_jwk(RSA_KEY), "e": "AA"})
 
 
+def test_rsa_key_with_an_exponent_that_no_library_uses_is_refused() -> None:
+    """OpenSSL refused to encrypt, and the broker answered with an internal error."""
+    key = {"kty": "RSA", "alg": "RSA-OAEP-256", "n": base64url((2**4095 + 1).to_bytes(512))}
+    with pytest.raises(SecretRefused, match="no RSA key"):
+        Recipient.parse({**key, "e": base64url((2**4094 + 1).to_bytes(512))})
+
+
 def test_rsa_key_with_an_even_modulus_is_refused_before_anything_is_encrypted_to_it() -> None:
     """The library takes such a key, and then fails to encrypt: an attester had the broker's own error for it."""
     number = RSA_KEY.public_key().public_numbers().n - 1

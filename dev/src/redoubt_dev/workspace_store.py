@@ -19,6 +19,7 @@ from redoubt.broker.core import Event, system_clock
 from redoubt.broker.location import SqliteLocation
 from redoubt.broker.ports import (
     AuditLog,
+    AuditRow,
     CommitRegister,
     CreatedDatasets,
     ReceiptStore,
@@ -228,6 +229,10 @@ class WorkspaceStore:
         """The development broker's key."""
         return self.sql.signing_key
 
+    def serve_as(self, issuer: str) -> None:
+        """Remember the name under which results are issued."""
+        self.sql.serve_as(issuer)
+
     def check(self) -> None:
         """Check that the store answers."""
         self.sql.check()
@@ -281,7 +286,7 @@ def register_head(workspace: Workspace, dataset_id: UUID, head: CommitHead) -> N
     try:
         facts: dict[str, JSON] = {"event": Event.REGISTER.value, "decision": GRANTED, "dataset": str(dataset_id)}
         registered = RegisteredHead(number=head.number, digest=head.digest)
-        store.register.put(dataset_id, registered)
-        store.audit.append({**facts, "head": registered.to_json(), "owner": "workspace"}, at=system_clock())
+        event = {**facts, "head": registered.to_json(), "owner": "workspace"}
+        store.register.put(dataset_id, registered, row=AuditRow(event=event, at=system_clock()))
     finally:
         store.close()

@@ -21,13 +21,14 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from redoubt.agent.jars import check_class_path
 from redoubt.crypto.encoding import encode_fields
 from redoubt.errors import ProgramFailed
 from redoubt.limits import IMAGE_HASH_THREADS, MAX_CONFIG_BYTES, MAX_IMAGE_FILES
@@ -56,14 +57,16 @@ def image_digest(roots: Sequence[Path]) -> str:
     Raises:
         ProgramFailed: something cannot be read, or there is too much.
     """
+    walked: set[Path] = set()
     try:
-        entries = sorted(_entries(roots))
+        entries = sorted(_entries(roots, walked))
     except OSError as error:
         raise ProgramFailed(f"{error.filename} of the image cannot be read: {error.strerror}") from None
     files = [path for path, kind, _ in entries if kind in ("file", "program")]
     batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
     with ThreadPoolExecutor(IMAGE_HASH_THREADS) as pool:
-        digests = {path: digest for batch in pool.map(_hash_all, batches) for path, digest in batch}
+        hashed = pool.map(lambda batch: _hash_all(batch, walked), batches)
+        digests = {path: digest for batch in hashed for path, digest in batch}
     whole = hashlib.sha256(encode_fields(_LABEL))
     for path, kind, link in entries:
         value = digests.get(path) or link.encode("utf-8", "surrogateescape")
@@ -202,10 +205,13 @@ def _check_editable(site: Path, added: list[Path]) -> None:
             )
 
 
-def _entries(roots: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
-    """Yield (path, kind, text of the link) of every file below *roots*, once; links out of them count as roots."""
+def _entries(roots: Sequence[Path], walked: set[Path]) -> Iterator[tuple[str, str, str]]:
+    """Yield (path, kind, text of the link) of every file below *roots*, once; links out of them count as roots.
+
+    Whatever counted as one is put into *walked*.
+    """
     pending = [Path(os.path.realpath(it)) if it.is_dir() else it for it in roots]
-    walked: set[Path] = set(pending)
+    walked.update(pending)
     seen: set[str] = set()
     while pending:
         root = pending.pop()
@@ -218,6 +224,8 @@ def _entries(roots: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
             if stat.S_ISLNK(status.st_mode):
                 yield path, "link", os.readlink(path)
                 target = Path(os.path.realpath(path))
+                if _CACHES in target.parts:
+                    raise ProgramFailed(f"{path} is a link into {_CACHES}, which is not measured")
                 if target.exists() and walked.isdisjoint((target, *target.parents)):
                     walked.add(target)
                     pending.append(target)
@@ -243,7 +251,10 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                     yield it.path, it.stat(follow_symlinks=False)
 
 
-def _hash_all(paths: list[str]) -> list[tuple[str, bytes]]:
+def _hash_all(paths: list[str], measured: Collection[Path]) -> list[tuple[str, bytes]]:
+    for path in paths:
+        if path.endswith((".jar", ".JAR")):
+            check_class_path(Path(path), measured)
     return [(path, _hash(path)) for path in paths]
 
 

@@ -22,7 +22,9 @@ _ALLOWED: Final = re.compile(
     r"-X(m[nsx]|ss)[0-9]+[kKmMgGtT]?"
     r"|-X(int|mixed|comp|batch|future|rs|internalversion|check:jni|share:(off|auto|on)|log(:[\w+,*=-]+)?)"
     r"|-XX:[+-](?!HeapDump)\w+"
-    r"|-XX:\w+=[0-9]+(\.[0-9]+)?[kKmMgGtT%]?"
+    # A number may be the name of a file, too: -XX:VMOptionsFile=1 reads the options in ./1, agents included.
+    r"|-XX:(?!\w*(File|Path|Archive|Flags|List|Options|Command|Only|OnError|OnOutOfMemoryError|HeapAt|AtExit|Lib|AOT"
+    r"|Recording|Directives|Dir|Name))\w+=[0-9]+(\.[0-9]+)?[kKmMgGtT%]?"
     r"|-(ea|esa|da|dsa|enableassertions|disableassertions|enablesystemassertions|disablesystemassertions)(:[\w.$]*)?"
     r"|-(server|client)|-verbose(:\w+)?|--enable-preview"
     rf"|({'|'.join(sorted(WITH_VALUE))})(=[\w.,/=-]+)?"
@@ -32,7 +34,9 @@ _ALLOWED: Final = re.compile(
 _REFUSED_PROPERTY: Final = re.compile(
     r"-D(java\.(class\.path|library\.path|home|ext\.dirs|endorsed\.dirs|system\.class\.loader|security\..*"
     r"|util\.logging\.config\..*)|sun\.boot\..*|jdk\.(module|internal|attach)\..*|com\.sun\.management\..*"
-    r"|log4j.*|logback.*|spark\..*|hadoop\..*)(=.*)?",
+    r"|log4j.*|logback.*|spark\..*|hadoop\..*|java\.rmi\.server\.codebase|jna\..*|org\.xerial\..*|library\..*"
+    # Native libraries that jars bring along, and would take from elsewhere.
+    r"|[\w.$-]*(?i:lib(rary)?[._]?(path|name|dir)|native[._]?(path|lib|dir))[\w.$-]*)(=.*)?",
     re.DOTALL,
 )
 

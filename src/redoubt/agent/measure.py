@@ -10,6 +10,7 @@ the copy, the interpreter's installation, a whole environment, a whole configura
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,9 @@ from redoubt.agent.command import BUNDLE, Command, read_command
 from redoubt.agent.conf import check_conf, properties
 from redoubt.agent.engine import engine_versions
 from redoubt.agent.environment import dropped_names, program_environment, resolve
+from redoubt.agent.held import remove_leftovers
 from redoubt.agent.image import Installation, image_digest, java_installation
+from redoubt.agent.jars import check_class_path
 from redoubt.agent.jvm_options import check_java_option
 from redoubt.errors import ProgramFailed
 from redoubt.trust.program import ProgramDescriptor
@@ -118,9 +121,11 @@ def measure(spec: ProgramSpec, *, caller: Mapping[str, str]) -> MeasuredProgram:
     jvm_options = (*command.jvm_options, *map(_single_word, map(check_java_option, spec.jvm_options)))
     if (jvm_options or spec.jars) and java is None:
         raise ProgramFailed("jars or JVM options were given, but no JDK was found", hint="Set JAVA_HOME.")
+    remove_leftovers()
     bundle = Bundle()
     try:
         archives = _copy(bundle, command, spec)
+        _check_copies(bundle)
         bundle.seal()
         environment = program_environment(
             command,
@@ -158,11 +163,20 @@ def _copy(bundle: Bundle, command: Command, spec: ProgramSpec) -> list[str]:
         name = f"lib/{source.name}"
         bundle.add(name, source)
         if source.suffix in _ARCHIVES:
+            if os.pathsep in source.name:
+                raise ProgramFailed(f"the name of {source} would be two entries of Python's path")
             archives.append(name)
     for folder, sources in (("jars", spec.jars), ("files", spec.files)):
         for source in sources:
             bundle.add(f"{folder}/{source.name}", source)
     return archives
+
+
+def _check_copies(bundle: Bundle) -> None:
+    """Check that no jar leads out of the copy, whatever its name: Java takes archives of any."""
+    for name in bundle.files:
+        if not name.endswith((".py", ".pyi")):
+            check_class_path(bundle.folder / name, [bundle.folder])
 
 
 def _java_beside(command: Command, caller: Mapping[str, str], search_path: str) -> Installation | None:

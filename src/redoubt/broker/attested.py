@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 
 from redoubt.broker.core import Core, Event
 from redoubt.broker.created import check_made, check_value
+from redoubt.broker.ports import AuditRow
 from redoubt.broker.release import (
     CREATES,
     UNWRAPS,
@@ -30,7 +31,7 @@ from redoubt.broker.release import (
     release_new,
     release_resource,
 )
-from redoubt.errors import AttesterUnauthenticated, GrantRefused, JobClosed, ResourceMissing
+from redoubt.errors import AttesterUnauthenticated, GrantRefused, ResourceMissing
 from redoubt.evidence.claims import JSON
 from redoubt.keys.types import DataKey
 from redoubt.limits import DATA_KEY_BYTES
@@ -139,6 +140,7 @@ class Keys:
                     parent=release.dataset.id,
                     data_key_id=request.context.data_key_id,
                     check_value=check_value(key),
+                    appends=release.writes,
                 )
             (wrapped,) = self.core.store.provider.wrap(name, [key])
             ticket = self.core.tickets.issue(dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock())
@@ -155,9 +157,10 @@ class Keys:
         Raises:
             GrantRefused, TicketRefused: the program may not, or was given no data key of this dataset.
             RegisterConflict: the head is another one than the request says.
+            JobClosed: the job has asked for its receipt.
         """
-        with self._committing(Event.REGISTER, attested, dataset_id, request.head, ticket=request.ticket):
-            self.core.store.register.advance(dataset_id, previous=request.previous, head=request.head)
+        with self._committing(Event.REGISTER, attested, dataset_id, request.head, ticket=request.ticket) as row:
+            self.core.store.register.advance(dataset_id, previous=request.previous, head=request.head, row=row)
 
     def announced(self, attested: Attested, dataset_id: UUID) -> frozenset[RegisteredHead]:
         """Return the announced commits of a dataset that the program may use; raises GrantRefused."""
@@ -170,23 +173,22 @@ class Keys:
         Raises:
             GrantRefused, TicketRefused: the program may not, or was given no data key of this dataset.
             RegisterConflict: a commit of that number is registered.
+            JobClosed: the job has asked for its receipt.
         """
-        with self._committing(Event.ANNOUNCE, attested, dataset_id, request.head, ticket=request.ticket):
-            self.core.store.register.announce(dataset_id, request.head, at=self.core.clock())
+        with self._committing(Event.ANNOUNCE, attested, dataset_id, request.head, ticket=request.ticket) as row:
+            self.core.store.register.announce(dataset_id, request.head, row=row)
 
     @contextmanager
     def _committing(
         self, event: Event, attested: Attested, dataset_id: UUID, head: RegisteredHead, *, ticket: str
-    ) -> Iterator[None]:
+    ) -> Iterator[AuditRow]:
         # Who may only create publishes what it made: the ticket says that it was given a data key of this dataset.
         writes = WRITES if named(attested.policy, dataset_id) is not None else WRITES | CREATES
         release = self._release(event, attested, dataset_id, writes, asked=Action.WRITE)
-        if self.core.store.receipts.is_closed(attested.job):  # its row comes after the deed
-            raise JobClosed("the job has asked for its receipt, and commits nothing more")
         facts = self._facts(attested, release, dataset_id) | {"head": head.to_json()}
-        with self.core.audited(event, facts):
+        with self.core.audited(event, facts, with_deed=True):
             self.core.tickets.check(ticket, dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock())
-            yield
+            yield self.core.row(event, facts)
 
     def resource(self, attested: Attested, path: str) -> bytes:
         """Return the resource at *path* (``repository/type/tag``), encrypted to the attested key.

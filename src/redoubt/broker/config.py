@@ -3,7 +3,7 @@
 ::
 
     format = 1
-    name = "redoubt-broker"              # in the results that it issues
+    name = "redoubt-broker"              # in the results that it issues; the store keeps it for ever
     listen = "127.0.0.1:8443"
     certificate = "server.pem"           # with its chain, PEM
     key = "server.key"                   # PKCS #8, a 0600 file

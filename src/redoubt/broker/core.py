@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from redoubt.broker.in_force import PolicyHistory
-from redoubt.broker.ports import BrokerStore
+from redoubt.broker.ports import AuditRow, BrokerStore
 from redoubt.broker.tickets import Tickets
 from redoubt.errors import RedoubtError
 from redoubt.evidence.claims import JSON
@@ -102,17 +102,25 @@ class Core:
         self._record(event, REFUSED, {**facts, "code": error.code})
 
     @contextmanager
-    def audited(self, event: Event, facts: Mapping[str, JSON]) -> Iterator[None]:
+    def audited(self, event: Event, facts: Mapping[str, JSON], *, with_deed: bool = False) -> Iterator[None]:
         """Write the row of a decision when the block ends: granted, or refused with the error's code.
 
-        The block may add to *facts*. Nothing that it prepared may leave the broker before it has ended.
+        The block may add to *facts*. Nothing that it prepared may leave the broker before it has ended. *with_deed*
+        says that it writes :meth:`row` itself, in the transaction of what it does.
         """
         try:
             yield
         except RedoubtError as error:
             self.refused(event, error, facts)
             raise
-        self.granted(event, facts)
+        if with_deed:
+            self.on_event(event, GRANTED)
+        else:
+            self.granted(event, facts)
+
+    def row(self, event: Event, facts: Mapping[str, JSON]) -> AuditRow:
+        """Return the row of a decision to do what was asked."""
+        return self._row(event, GRANTED, facts)
 
     def keep_refusal(self, event: Event, error: RedoubtError, record: Refusal) -> None:
         """Keep the *record* of a refusal for the owners, and write a row for it."""
@@ -128,6 +136,10 @@ class Core:
         self.refused(event, error, facts)
 
     def _record(self, event: Event, decision: str, facts: Mapping[str, JSON]) -> None:
-        row: dict[str, JSON] = {"event": event.value, "decision": decision, **facts}
-        self.store.audit.append({name: value for name, value in row.items() if value is not None}, at=self.clock())
+        row = self._row(event, decision, facts)
+        self.store.audit.append(row.event, at=row.at)
         self.on_event(event, decision)
+
+    def _row(self, event: Event, decision: str, facts: Mapping[str, JSON]) -> AuditRow:
+        row: dict[str, JSON] = {"event": event.value, "decision": decision, **facts}
+        return AuditRow({name: value for name, value in row.items() if value is not None}, self.clock())

@@ -5,7 +5,7 @@ The rules, in the order in which they are applied:
 1. The caller holds an attestation result (:meth:`redoubt.broker.attested.Keys.authenticate`).
 2. Its request is for a key that signed the request *for this result*, and names nobody (:mod:`redoubt.pki.request`).
 3. The manifest in force lets the attested program take the role, on a TEE that its evidence satisfied.
-4. A request is good once.
+4. A key is certified once for one result.
 
 The name follows from what was attested: domain and role from the manifest, the id from the attested key. The answer is
 encrypted to that key, since it holds the secret that the members of the domain share.
@@ -19,12 +19,13 @@ from typing import Final
 from uuid import UUID
 
 import rfc8785
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from redoubt.broker.attested import Attested
 from redoubt.broker.core import Core, Event
 from redoubt.broker.derive import derived_key
 from redoubt.broker.release import release_role
+from redoubt.crypto.encoding import encode_fields
 from redoubt.evidence.claims import JSON
 from redoubt.pki.authority import domain_authority, domain_secret, trust_bundle
 from redoubt.pki.request import verify_request
@@ -34,6 +35,7 @@ from redoubt.protocol.membership import CertificateRequest, Membership
 
 _LABEL: Final = b"redoubt/trust-domains/v1"
 _ID_DIGITS: Final = 32
+_KEY_FORMAT: Final = PublicFormat.SubjectPublicKeyInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,9 @@ class Members:
         with core.audited(Event.CERTIFICATE, facts):
             key = verify_request(request.request, result=result.token_id)
             facts["program"] = release_role(result, policy=attested.policy, domain=request.domain, role=request.role)
-            once = UUID(bytes=sha256(request.request).digest()[:16])
+            # Not of the request's bytes: whoever has one signature by ECDSA can make another of it.
+            asked = encode_fields(result.token_id.encode(), key.public_bytes(Encoding.DER, _KEY_FORMAT))
+            once = UUID(bytes=sha256(asked).digest()[:16])
             core.store.sessions.use_once(once, expires=result.valid_until)
             name = SpiffeId(domain=request.domain, role=request.role, id=_id_of(attested))
             seed = derived_key(core.store.signing_key, label=_LABEL)

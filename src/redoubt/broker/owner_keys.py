@@ -149,6 +149,7 @@ class OwnerKeys:
                     parent=owned.dataset.id,
                     data_key_id=key.id,
                     check_value=check_value(key),
+                    appends=True,
                 )
 
     def _change(self, call: str, owner: Owner, name: KeyName, change: Callable[[KeyName], KeyInfo]) -> bytes:

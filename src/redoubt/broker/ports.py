@@ -76,6 +76,14 @@ class ResourceStore(Protocol):
         """Return the names, sorted."""
 
 
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """A row of the audit log that is yet to be written."""
+
+    event: Mapping[str, JSON]
+    at: datetime
+
+
 class AuditLog(Protocol):
     """A hash chain of decisions."""
 
@@ -101,17 +109,27 @@ class CommitRegister(Protocol):
     def head(self, dataset_id: UUID) -> RegisteredHead | None:
         """Return the registered head."""
 
-    def advance(self, dataset_id: UUID, *, previous: RegisteredHead | None, head: RegisteredHead) -> None:
-        """Compare and swap; raises RegisterConflict if the head is not *previous* (None: not registered yet)."""
+    def advance(
+        self, dataset_id: UUID, *, previous: RegisteredHead | None, head: RegisteredHead, row: AuditRow
+    ) -> None:
+        """Compare and swap, and write *row*: both or neither.
 
-    def put(self, dataset_id: UUID, head: RegisteredHead) -> None:
-        """Register *head*, whatever was registered or announced: an owner's word."""
+        Raises:
+            RegisterConflict: the head is not *previous* (None: not registered yet).
+            JobClosed: the row is about a job that was closed.
+        """
+
+    def put(self, dataset_id: UUID, head: RegisteredHead, *, row: AuditRow) -> None:
+        """Register *head*, whatever was registered or announced, and write *row*: an owner's word."""
 
     def announced(self, dataset_id: UUID) -> frozenset[RegisteredHead]:
         """Return the announced commits after the registered one."""
 
-    def announce(self, dataset_id: UUID, head: RegisteredHead, *, at: datetime) -> None:
-        """Add a commit to them, unless it is not after the registered one; of too many the oldest is forgotten."""
+    def announce(self, dataset_id: UUID, head: RegisteredHead, *, row: AuditRow) -> None:
+        """Add a commit to them and write *row*; of too many the oldest is forgotten.
+
+        Raises JobClosed, or RegisterConflict if it does not come after the registered one.
+        """
 
 
 class CreatedDatasets(Protocol):
@@ -120,11 +138,12 @@ class CreatedDatasets(Protocol):
     def parent(self, dataset_id: UUID) -> UUID | None:
         """Return the manifest's dataset that a created one belongs to; None if no program made it."""
 
-    def add(self, dataset_id: UUID, *, parent: UUID, data_key_id: UUID, check_value: bytes) -> None:
+    def add(self, dataset_id: UUID, *, parent: UUID, data_key_id: UUID, check_value: bytes, appends: bool) -> None:
         """Note a data key, and with the first one the dataset.
 
         Raises:
-            DatasetTaken: the dataset belongs to another one or has a registered head, or the data key was noted before.
+            DatasetTaken: the dataset belongs to another one or has a registered head, or the data key was noted before;
+                or the dataset is there, and this is not one that *appends*.
         """
 
     def check_value(self, dataset_id: UUID, data_key_id: UUID) -> bytes | None:
@@ -160,9 +179,6 @@ class ReceiptStore(Protocol):
 
     def get(self, job: str) -> bytes:
         """Return the receipt of a job; raises ReceiptMissing."""
-
-    def is_closed(self, job: str) -> bool:
-        """Return whether a job asked for its receipt."""
 
 
 class BrokerStore(Protocol):
@@ -207,6 +223,9 @@ class BrokerStore(Protocol):
     @property
     def signing_key(self) -> ec.EllipticCurvePrivateKey:
         """The broker's P-384 key: signs attestation results and audit heads. Brokers on one store share it."""
+
+    def serve_as(self, issuer: str) -> None:
+        """Remember under which name results are issued; raises BrokerNameRefused if it is another one already."""
 
     def check(self) -> None:
         """Check that the store answers; raises StorageError."""

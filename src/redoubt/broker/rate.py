@@ -1,7 +1,7 @@
-"""How often one peer may ask: a token bucket an address, for a bounded number of addresses.
+"""How often one peer (:func:`redoubt.broker.gate.peer_of`) may ask: a token bucket each, for a bounded number of them.
 
 Decides nothing about who a peer is: the limit holds before anything is parsed. Refused requests cost more, so guessing
-is slower than working. Where there are more addresses than places, the one that was quiet longest is forgotten, and
+is slower than working. Where there are more peers than places, the one that was quiet longest is forgotten, and
 begins again with a full bucket.
 """
 

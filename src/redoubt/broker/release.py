@@ -48,6 +48,8 @@ class Release:
     dataset: Dataset
     #: The dataset is not the manifest's *name* itself, but one that was created in it, or will be.
     created: bool
+    #: A grant to write reaches it, too: whoever may only create adds nothing to what is there.
+    writes: bool
 
 
 def authenticate(
@@ -97,9 +99,7 @@ def release_dataset(
     name = named(policy, parent) if own is None and parent is not None else own
     if name is None:
         raise GrantRefused(f"the manifest has no dataset {dataset_id}")
-    program = _granted(result, policy.manifest, name, actions)
-    dataset = policy.manifest.datasets[name]
-    return Release(result=result, program=program, name=name, dataset=dataset, created=own is None)
+    return _release(result, policy.manifest, name, actions, created=own is None)
 
 
 def release_new(result: AttestationResult, *, policy: SignedManifest, key: str | None) -> Release:
@@ -115,8 +115,7 @@ def release_new(result: AttestationResult, *, policy: SignedManifest, key: str |
         if key is not None and not any(_means(key, it) for it in dataset.keys):
             continue
         with contextlib.suppress(GrantRefused):
-            program = _granted(result, manifest, name, CREATES)
-            found.append(Release(result=result, program=program, name=name, dataset=dataset, created=True))
+            found.append(_release(result, manifest, name, CREATES, created=True))
     if not found:
         raise GrantRefused("no grant lets this program, on this TEE, create a dataset under that key")
     if len(found) > 1:
@@ -172,6 +171,18 @@ def _means(text: str, key: KeyName) -> bool:
         return KeyName.resolve(text, namespace=key.namespace, assurance=key.assurance) == key
     except KeyError_:
         return False
+
+
+def _release(
+    result: AttestationResult, manifest: Manifest, name: str, actions: AbstractSet[Action], *, created: bool
+) -> Release:
+    program, writes = _granted(result, manifest, name, actions), True
+    try:
+        _granted(result, manifest, name, WRITES)
+    except GrantRefused:
+        writes = False
+    dataset = manifest.datasets[name]
+    return Release(result=result, program=program, name=name, dataset=dataset, created=created, writes=writes)
 
 
 def _granted(result: AttestationResult, manifest: Manifest, dataset: str, actions: AbstractSet[Action]) -> str:

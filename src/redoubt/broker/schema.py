@@ -48,6 +48,8 @@ STORE: Final = Table(
     Column("root_facts", LargeBinary, nullable=False),
     Column("root_wrapped", LargeBinary, nullable=False),
 )
+#: Under which name results are issued: none until a broker serves the store.
+ISSUER: Final = Table("issuer", METADATA, _only_row(), Column("name", Text, nullable=False))
 #: Secrets of the broker itself, by name.
 SECRETS: Final = Table(
     "secrets",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
+import resource
 import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import uvicorn
 
 from redoubt.broker.bounded_http import BoundedHttpProtocol
 from redoubt.broker.core import Core, Event, Settings, system_clock
+from redoubt.broker.gate import Gate, Listener
 from redoubt.broker.metrics import Metrics
 from redoubt.broker.ports import BrokerStore
 from redoubt.broker.rate import RateLimiter
@@ -25,7 +27,14 @@ from redoubt.broker.web import make_app
 from redoubt.errors import BrokerConfigInvalid, BrokerError
 from redoubt.evidence.claims import Tee
 from redoubt.evidence.collect.attester import Attester
-from redoubt.limits import BROKER_HANDSHAKE_SECONDS, BROKER_SHUTDOWN_SECONDS, BROKER_START_SECONDS
+from redoubt.limits import (
+    BROKER_HANDSHAKE_SECONDS,
+    BROKER_OTHER_DESCRIPTORS,
+    BROKER_SHUTDOWN_SECONDS,
+    BROKER_START_SECONDS,
+    MAX_BROKER_CONNECTIONS,
+    MAX_HANDSHAKES,
+)
 from redoubt.pki.build import Certified
 from redoubt.pki.server import server_context
 from redoubt.trust.refusal import Refusal
@@ -70,6 +79,7 @@ class RunningBroker:
         """Bind the address and start serving.
 
         Raises:
+            BrokerNameRefused: the store belongs to brokers of another name.
             BrokerConfigInvalid: the address cannot be bound, or the certificate cannot be used.
             RedoubtError: the store is not whole.
         """
@@ -81,13 +91,16 @@ class RunningBroker:
             on_event=lambda event, decision: self.metrics.decision(event.value, decision),
             clock=system_clock,
         )
+        store.serve_as(str(self.core.issuer.name))
         history = self.core.policy.all()
         self.metrics.manifest(history[-1].manifest.version if history else 0)
         service = Service(core=self.core, verifiers=verifiers, metrics=self.metrics, attester=attester)
         app = make_app(make_routes(service), metrics=self.metrics, limiter=limiter or RateLimiter())
-        self._socket = _bind(address)
+        gate = Gate()
+        self._socket = Listener(address.host, address.port, gate)
         self.port: int = self._socket.getsockname()[1]
-        self._server = uvicorn.Server(_config(app, identity))
+        self._server = uvicorn.Server(_config(app, identity, gate))
+        _make_room()
         self._thread = threading.Thread(target=self._run, name="redoubt-broker", daemon=True)
         self._failure: BaseException | None = None
         self.core.granted(Event.STARTED, {"name": settings.name, "simulated": settings.development})
@@ -137,24 +150,17 @@ class RunningBroker:
             self._failure = error
 
 
-def _bind(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    # With its protocol named, asyncio turns Nagle's algorithm off: an answer is two writes, and would wait 40 ms.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((address.host, address.port))
-    except OSError as error:
-        bound.close()
-        raise BrokerConfigInvalid(
-            f"{address.host}:{address.port} cannot be bound: {error.strerror}",
-            why="The port is in use, or the address is not this machine's, or the port is one for root only.",
-            hint="Stop what listens there, or choose another port.",
-        ) from None
-    return bound
+def _make_room() -> None:
+    """Let this process have a descriptor for each connection that it takes: without one, no store is opened."""
+    needed = MAX_BROKER_CONNECTIONS + MAX_HANDSHAKES + BROKER_OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        needed = min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _config(app: object, identity: Certified) -> uvicorn.Config:
+def _config(app: object, identity: Certified, gate: Gate) -> uvicorn.Config:
     try:
         context = server_context(identity)
     except (ssl.SSLError, OSError) as error:
@@ -166,7 +172,7 @@ def _config(app: object, identity: Certified) -> uvicorn.Config:
     logging.getLogger("uvicorn.access").disabled = True
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http=BoundedHttpProtocol,
+        http=partial(BoundedHttpProtocol, gate=gate),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         loop="asyncio",

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import BoundedSemaphore
 from typing import Final
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from redoubt.errors import (
     NotFound,
     OwnerForbidden,
     OwnerUnauthenticated,
+    RateLimited,
     ReceiptMissing,
     RefusalMissing,
     SessionUnknown,
@@ -37,7 +39,13 @@ from redoubt.errors import (
 )
 from redoubt.evidence.claims import JSON, Tee
 from redoubt.evidence.collect.attester import Attester
-from redoubt.limits import CHALLENGE_SECONDS, LARGEST_INTEGER, MAX_AUDIT_PAGE, MAX_RESOURCE_BYTES
+from redoubt.limits import (
+    CHALLENGE_SECONDS,
+    LARGEST_INTEGER,
+    MAX_AUDIT_PAGE,
+    MAX_EVIDENCE_COLLECTIONS,
+    MAX_RESOURCE_BYTES,
+)
 from redoubt.protocol import rcar
 from redoubt.protocol.broker_evidence import EvidenceAnswer, EvidenceRequest, broker_report_data
 from redoubt.protocol.broker_facts import BrokerFacts, ManifestFacts
@@ -71,6 +79,10 @@ class Service:
     metrics: Metrics
     #: The TEE that the broker itself runs in, if it does.
     attester: Attester | None = None
+    #: Anybody may ask for evidence of the broker, and a TEE makes it slowly, one at a time.
+    _collecting: BoundedSemaphore = field(
+        default_factory=lambda: BoundedSemaphore(MAX_EVIDENCE_COLLECTIONS), repr=False
+    )
 
     # --- RCAR ---------------------------------------------------------------------------------------------------------
     def auth(self, call: Call) -> Reply:
@@ -111,10 +123,10 @@ class Service:
         if head is None:
             raise BrokerMessage("the request to register a head names no head")
         facts = {**owner.facts, "dataset": str(dataset_id), "head": head.to_json()}
-        with self.core.audited(Event.REGISTER, facts):
+        with self.core.audited(Event.REGISTER, facts, with_deed=True):
             if find_owned(owner, dataset_id, self.core.store.created) is None:
                 raise OwnerForbidden(f"you are no owner of the dataset {dataset_id}, or the manifest does not know it")
-            self.core.store.register.put(dataset_id, head)
+            self.core.store.register.put(dataset_id, head, row=self.core.row(Event.REGISTER, facts))
         return Reply(status=204)
 
     # --- attested programs --------------------------------------------------------------------------------------------
@@ -237,7 +249,12 @@ class Service:
         request = EvidenceRequest.parse(call.body)
         if self.attester is None:
             raise TeeMissing("this broker does not run in a TEE")
-        collected = self.attester.collect(broker_report_data(broker_id=self.core.id, nonce=request.nonce))
+        if not self._collecting.acquire(blocking=False):
+            raise RateLimited("as many ask the broker for its evidence as may at once", hint="1")
+        try:
+            collected = self.attester.collect(broker_report_data(broker_id=self.core.id, nonce=request.nonce))
+        finally:
+            self._collecting.release()
         return Reply(body=EvidenceAnswer(collected.tee, encode_body(collected)).encode())
 
     def key_set(self, call: Call) -> Reply:

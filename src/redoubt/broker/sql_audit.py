@@ -18,6 +18,7 @@ from sqlalchemy import Connection, insert, select, update
 from redoubt.broker.combine import Combiner
 from redoubt.broker.database import Database, fetch, fetch_one
 from redoubt.broker.header import READER
+from redoubt.broker.ports import AuditRow
 from redoubt.broker.schema import AUDIT, AUDIT_HEAD, AUDIT_JOBS, RECEIPTS, from_microseconds, to_microseconds
 from redoubt.errors import AuditBroken, AuditTruncated, JobClosed, StoreDamaged
 from redoubt.evidence.claims import JSON
@@ -26,6 +27,7 @@ from redoubt.limits import MAX_AUDIT_BATCH, MAX_AUDIT_EVENT_BYTES, MAX_AUDIT_PAG
 from redoubt.trust.audit_chain import START, AuditEntry, ChainEnd, event_text, next_entry
 from redoubt.trust.receipt_audit import HOLDER, giving_job, refused_as
 
+_CLOSED: Final = "the job has asked for its receipt, and is given nothing more"
 _COLUMNS: Final = (AUDIT.c.number, AUDIT.c.at, AUDIT.c.event, AUDIT.c.previous, AUDIT.c.digest)
 
 
@@ -47,7 +49,7 @@ class SqlAudit:
         next_entry(START, event, at=at)  # whoever brings an impossible event fails alone
         entry = self._appends.call((event, at))
         if entry.event.get("code") == JobClosed.code:
-            raise JobClosed("the job has asked for its receipt, and is given nothing more")
+            raise JobClosed(_CLOSED)
         return entry
 
     def _append(self, batch: Sequence[tuple[Mapping[str, JSON], datetime]]) -> Sequence[AuditEntry]:
@@ -55,17 +57,10 @@ class SqlAudit:
             end = lock_log(connection)
             given = {giving_job(event) for event, _ in batch}
             closed = _closed(connection, given - {None})
-            entries = []
-            for event, at in batch:
-                judged = refused_as(event, JobClosed.code) if giving_job(event) in closed else event
-                entries.append(next_entry(end, judged, at=at))
-                end = ChainEnd.of(entries[-1])
-            connection.execute(insert(AUDIT), [_row(entry) for entry in entries])
-            jobs = [{"job": job, "number": it.number} for it in entries if isinstance(job := it.event.get(HOLDER), str)]
-            if jobs:
-                connection.execute(insert(AUDIT_JOBS), jobs)
-            connection.execute(update(AUDIT_HEAD).values(number=end.number, digest=end.digest))
-            return entries
+            judged = [
+                (refused_as(event, JobClosed.code) if giving_job(event) in closed else event, at) for event, at in batch
+            ]
+            return _add(connection, end, judged)
 
         # To write down a decision twice does no harm; to lose one does.
         return self._database.writing(work, repeatable=True)
@@ -127,6 +122,29 @@ def lock_log(connection: Connection) -> ChainEnd:
     if (START if newest is None else ChainEnd(number=newest[0], digest=newest[4])) != end:
         raise AuditTruncated(f"the newest row of the audit log is not row {end.number}, which was written last")
     return end
+
+
+def append_row(connection: Connection, row: AuditRow) -> None:
+    """Add *row* in the transaction of *connection*, whose deed it is about; raises JobClosed, and AuditTruncated."""
+    end = lock_log(connection)
+    if _closed(connection, {giving_job(row.event)} - {None}):
+        raise JobClosed(_CLOSED)
+    _add(connection, end, [(row.event, row.at)])
+
+
+def _add(
+    connection: Connection, end: ChainEnd, rows: Sequence[tuple[Mapping[str, JSON], datetime]]
+) -> Sequence[AuditEntry]:
+    entries = []
+    for event, at in rows:
+        entries.append(next_entry(end, event, at=at))
+        end = ChainEnd.of(entries[-1])
+    connection.execute(insert(AUDIT), [_row(entry) for entry in entries])
+    jobs = [{"job": job, "number": it.number} for it in entries if isinstance(job := it.event.get(HOLDER), str)]
+    if jobs:
+        connection.execute(insert(AUDIT_JOBS), jobs)
+    connection.execute(update(AUDIT_HEAD).values(number=end.number, digest=end.digest))
+    return entries
 
 
 def _closed(connection: Connection, jobs: set[str | None]) -> frozenset[str | None]:

@@ -23,14 +23,16 @@ class SqlCreated:
         """Return the dataset that a created one belongs to."""
         return self._database.reading(lambda connection: _parent(connection, dataset_id))
 
-    def add(self, dataset_id: UUID, *, parent: UUID, data_key_id: UUID, check_value: bytes) -> None:
+    def add(self, dataset_id: UUID, *, parent: UUID, data_key_id: UUID, check_value: bytes, appends: bool) -> None:
         """Note a data key, and with the first one the dataset; raises DatasetTaken."""
 
         def work(connection: Connection) -> None:
             found = _parent(connection, dataset_id)
             here = dataset_id.bytes
             registered = select(REGISTER.c.number).where(REGISTER.c.dataset_id == here)
-            if found not in (None, parent) or (found is None and fetch_one(connection, registered) is not None):
+            # Whether it was there when the grant was looked for, another program may have decided since.
+            theirs = found is not None and (found != parent or not appends)
+            if theirs or (found is None and fetch_one(connection, registered) is not None):
                 raise DatasetTaken(f"the dataset {dataset_id} exists already, and belongs to others")
             try:
                 if found is None:

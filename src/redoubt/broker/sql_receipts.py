@@ -59,11 +59,6 @@ class SqlReceipts:
         found = self._database.reading(lambda connection: _closed(connection, job))
         return _there(None if found is None else found.receipt)
 
-    def is_closed(self, job: str) -> bool:
-        """Return whether a job asked for its receipt."""
-        statement = select(RECEIPTS.c.job).where(RECEIPTS.c.job == job)
-        return self._database.reading(lambda connection: fetch_one(connection, statement)) is not None
-
 
 def _closed(connection: Connection, job: str) -> ClosedJob | None:
     row = fetch_one(connection, select(RECEIPTS.c.reported, RECEIPTS.c.receipt).where(RECEIPTS.c.job == job))

@@ -1,8 +1,11 @@
-"""The register of head commits in the store (hardening H6, H24): compare and swap, one dataset a row."""
+"""The register of head commits in the store (hardening H6, H24): compare and swap, one dataset a row.
+
+What was registered or announced and the audit log's row of it are one transaction: a receipt has every commit of its
+job, and a broker that dies in between leaves neither.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
@@ -10,8 +13,9 @@ from sqlalchemy.exc import IntegrityError
 
 from redoubt.broker.database import Database, fetch, fetch_one
 from redoubt.broker.header import READER
-from redoubt.broker.ports import RegisteredHead
+from redoubt.broker.ports import AuditRow, RegisteredHead
 from redoubt.broker.schema import ANNOUNCED, REGISTER, to_microseconds
+from redoubt.broker.sql_audit import append_row
 from redoubt.errors import RegisterConflict, RegisterRollback
 from redoubt.limits import MAX_ANNOUNCED_HEADS
 
@@ -26,10 +30,13 @@ class SqlRegister:
         """Return the registered head."""
         return self._database.reading(lambda connection: _head(connection, dataset_id, lock=False))
 
-    def advance(self, dataset_id: UUID, *, previous: RegisteredHead | None, head: RegisteredHead) -> None:
-        """Compare and swap.
+    def advance(
+        self, dataset_id: UUID, *, previous: RegisteredHead | None, head: RegisteredHead, row: AuditRow
+    ) -> None:
+        """Compare and swap, and write *row*: both or neither.
 
         Raises:
+            JobClosed: the row is about a job that was closed.
             RegisterConflict: the head is not *previous* (None: not registered yet).
             RegisterRollback: *head* does not come after *previous*.
         """
@@ -37,6 +44,7 @@ class SqlRegister:
             raise RegisterRollback(f"commit {head.number} does not come after the registered {previous.number}")
 
         def work(connection: Connection) -> None:
+            append_row(connection, row)  # first: it locks the log, which whoever closes a job waits for
             if _head(connection, dataset_id, lock=True) != previous:
                 raise RegisterConflict("the dataset's registered head is another one")
             values = {"number": head.number, "digest": head.digest}
@@ -51,10 +59,11 @@ class SqlRegister:
 
         self._database.writing(work)
 
-    def put(self, dataset_id: UUID, head: RegisteredHead) -> None:
-        """Register *head*, whatever was registered or announced: an owner's word."""
+    def put(self, dataset_id: UUID, head: RegisteredHead, *, row: AuditRow) -> None:
+        """Register *head*, whatever was registered or announced, and write *row*: an owner's word."""
 
         def work(connection: Connection) -> None:
+            append_row(connection, row)
             _head(connection, dataset_id, lock=True)
             connection.execute(delete(ANNOUNCED).where(_of(dataset_id)))
             connection.execute(delete(REGISTER).where(REGISTER.c.dataset_id == dataset_id.bytes))
@@ -71,15 +80,17 @@ class SqlRegister:
             RegisteredHead(number=READER.exactly(int, it[0]), digest=READER.exactly(str, it[1])) for it in rows
         )
 
-    def announce(self, dataset_id: UUID, head: RegisteredHead, *, at: datetime) -> None:
-        """Add a commit to them.
+    def announce(self, dataset_id: UUID, head: RegisteredHead, *, row: AuditRow) -> None:
+        """Add a commit to them, and write *row*: both or neither. Of too many the oldest is forgotten.
 
         Raises:
+            JobClosed: the row is about a job that was closed.
             RegisterConflict: it does not come after the registered one.
         """
         key = {"dataset_id": dataset_id.bytes, "number": head.number, "digest": head.digest}
 
         def work(connection: Connection) -> None:
+            append_row(connection, row)
             known = _head(connection, dataset_id, lock=True)
             if known is not None and head.number <= known.number:
                 raise RegisterConflict(f"commit {known.number} is registered already")
@@ -90,9 +101,9 @@ class SqlRegister:
             if (head.number, head.digest) in {(it[0], it[1]) for it in here}:
                 return
             for number, digest in here[: max(0, len(here) + 1 - MAX_ANNOUNCED_HEADS)]:
-                row = (ANNOUNCED.c.number == number, ANNOUNCED.c.digest == digest)
-                connection.execute(delete(ANNOUNCED).where(_of(dataset_id), *row))
-            connection.execute(insert(ANNOUNCED).values(**key, at=to_microseconds(at)))
+                oldest = (ANNOUNCED.c.number == number, ANNOUNCED.c.digest == digest)
+                connection.execute(delete(ANNOUNCED).where(_of(dataset_id), *oldest))
+            connection.execute(insert(ANNOUNCED).values(**key, at=to_microseconds(row.at)))
 
         self._database.writing(work, repeatable=True)
 

@@ -28,6 +28,7 @@ from redoubt.broker.schema import SECRETS, STORE
 from redoubt.broker.sealing import RowSealer, StoreIdentity
 from redoubt.broker.sql_audit import SqlAudit, start_log
 from redoubt.broker.sql_created import SqlCreated
+from redoubt.broker.sql_issuer import SqlIssuer
 from redoubt.broker.sql_keys import StoredProvider
 from redoubt.broker.sql_manifests import SqlManifests
 from redoubt.broker.sql_receipts import SqlReceipts
@@ -102,6 +103,10 @@ class SqlStore:
         except BaseException:
             database.close()
             raise
+
+    def serve_as(self, issuer: str) -> None:
+        """Remember the name under which results are issued; raises BrokerNameRefused if it is another one."""
+        SqlIssuer(self._database).claim(issuer)
 
     def check(self) -> None:
         """Check that the store answers; raises StorageError."""

@@ -17,11 +17,13 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 
 from redoubt.broker.answers import internal_error, is_refusal, problem_reply
+from redoubt.broker.gate import peer_of
 from redoubt.broker.metrics import Metrics
 from redoubt.broker.openapi import OPENAPI_PATH, openapi_document
 from redoubt.broker.rate import RateLimiter
@@ -34,6 +36,7 @@ from redoubt.protocol.rcar import SESSION_COOKIE
 LOG: Final = logging.getLogger("redoubt.broker")
 _BEARER: Final = "bearer "
 _UNKNOWN: Final = "unknown"
+_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 _HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -54,19 +57,18 @@ def make_app(routes: tuple[Route, ...], *, metrics: Metrics, limiter: RateLimite
             return await edge.answer(request, methods.get(request.method))
 
         path = next(iter(methods.values())).path
-        return StarletteRoute(path, endpoint, methods=["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+        return StarletteRoute(path, endpoint, methods=_METHODS)
 
-    async def nothing(request: Request) -> Response:
+    async def nothing(request: Request, _: Exception | None = None) -> Response:
         return await edge.answer(request, None)
 
-    return Starlette(
-        routes=[
-            *map(serve, by_path.values()),
-            StarletteRoute(
-                "/{rest:path}", nothing, methods=["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
-            ),
-        ]
+    app = Starlette(
+        routes=[*map(serve, by_path.values()), StarletteRoute("/{rest:path}", nothing, methods=_METHODS)],
+        # What Starlette would answer by itself (TRACE, `OPTIONS *`) is bounded and counted as all the rest.
+        exception_handlers={HTTPException: nothing},
     )
+    app.router.redirect_slashes = False  # to wherever the Host header says
+    return app
 
 
 def _page(document: bytes) -> Route:
@@ -89,11 +91,12 @@ class _Edge:
     async def answer(self, request: Request, route: Route | None) -> Response:
         began = time.monotonic()
         # The connection's own address: what a header says of it, anybody can write.
-        peer = request.client.host if request.client is not None else _UNKNOWN
+        address = request.client.host if request.client is not None else _UNKNOWN
+        peer, path = peer_of(address), _path(request)
         unread = False
         try:
             self._limiter.admit(peer, now=began)
-            if route is None or len(request.url.path) > MAX_REQUEST_PATH:
+            if route is None or len(path) > MAX_REQUEST_PATH:
                 unread = True
                 raise NotFound(f"the broker has no {request.method} of this path")
             unread = True
@@ -103,7 +106,7 @@ class _Edge:
             error: RedoubtError | None = None
         except RedoubtError as refused:
             error = refused
-            reply = problem_reply(refused, kbs=request.url.path.startswith("/kbs/"))
+            reply = problem_reply(refused, kbs=path.startswith("/kbs/"))
             self._count_refusal(peer, refused)
         except ClientDisconnect:
             return Response(status_code=400)
@@ -111,8 +114,8 @@ class _Edge:
             # A peer must get an answer, and never our internals; the log gets the place, never a text with data in it.
             LOG.error("internal error: %s at %s", type(fault).__name__, _place(fault))
             error = internal_error()
-            reply = problem_reply(error, kbs=request.url.path.startswith("/kbs/"))
-        self._tell(route, reply, error, peer, time.monotonic() - began)
+            reply = problem_reply(error, kbs=path.startswith("/kbs/"))
+        self._tell(route, reply, error, address, time.monotonic() - began)
         return _response(reply, close=unread)
 
     def _count_refusal(self, peer: str, error: RedoubtError) -> None:
@@ -121,12 +124,14 @@ class _Edge:
         elif is_refusal(error):
             self._limiter.charge(peer, REFUSED_REQUEST_COST, now=time.monotonic())
 
-    def _tell(self, route: Route | None, reply: Reply, error: RedoubtError | None, peer: str, seconds: float) -> None:
+    def _tell(
+        self, route: Route | None, reply: Reply, error: RedoubtError | None, address: str, seconds: float
+    ) -> None:
         name = _UNKNOWN if route is None else route.name
         self._metrics.request(name, reply.status, seconds)
         code = "-" if error is None else error.code
         refusal = getattr(error, "refusal", None) or "-"
-        LOG.info("%s %d %s %s %s %.1f ms", name, reply.status, code, refusal, peer, seconds * 1000)
+        LOG.info("%s %d %s %s %s %.1f ms", name, reply.status, code, refusal, address, seconds * 1000)
 
 
 async def _read(request: Request, route: Route) -> bytes:
@@ -152,13 +157,18 @@ def _call(request: Request, body: bytes) -> Call:
     bearer = authorization[len(_BEARER) :].strip() if authorization[: len(_BEARER)].lower() == _BEARER else None
     return Call(
         method=request.method,
-        path=request.url.path,
+        path=_path(request),
         parameters={name: str(value) for name, value in request.path_params.items()},
         query=dict(request.query_params),
         bearer=bearer,
         session=request.cookies.get(SESSION_COOKIE),
         body=body,
     )
+
+
+def _path(request: Request) -> str:
+    """Return the path by which the request was routed. ``request.url`` is made of the peer's Host header, too."""
+    return str(request.scope["path"])
 
 
 def _place(fault: Exception) -> str:

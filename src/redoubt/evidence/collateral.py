@@ -23,7 +23,7 @@ from typing import Final, Generic, TypeVar
 from redoubt.errors import CollateralUnavailable, NotFound, RedoubtError, StorageError, UsageError
 from redoubt.evidence.claims import unix_time
 from redoubt.keys.private import DIRECTORY_MODE, read_private_file, replace_private_file
-from redoubt.limits import MAX_COLLATERAL_BYTES, MAX_COLLATERAL_PLATFORMS
+from redoubt.limits import MAX_COLLATERAL_BYTES, MAX_COLLATERAL_PLATFORMS, MAX_COLLATERAL_WAITERS
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -77,6 +77,7 @@ class CollateralCache(Generic[T]):
         self._failed: OrderedDict[str, datetime] = OrderedDict()
         self._lock = threading.Lock()
         self._fetching = threading.Lock()
+        self._places = threading.BoundedSemaphore(MAX_COLLATERAL_WAITERS)
 
     def get(self, key: str, *, now: datetime) -> Cached[T]:
         """Return the collateral of *key*. Raises CollateralUnavailable when none may be used."""
@@ -88,19 +89,28 @@ class CollateralCache(Generic[T]):
             return known
         usable = known is not None and age is not None and timedelta(0) <= age <= self._policy.grace
         # One fetch at a time. Whoever can do without does not wait for others', which may be for platforms of fancy.
-        reason = "another fetch is under way"
-        if self._fetching.acquire(blocking=not usable):
-            try:
-                found = self._refresh(key, now, known)
-            finally:
-                self._fetching.release()
-            if isinstance(found, Cached):
-                return found
-            reason = found
+        found = self._refresh_alone(key, now, known, wait=not usable)
+        if isinstance(found, Cached):
+            return found
+        reason = found
         if known is not None and usable:
             return Cached(known.value, known.fetched, stale=True)
         state = "none is cached" if known is None else f"the cached one was fetched at {known.fetched.isoformat()}"
         raise CollateralUnavailable(f"no usable collateral for {key}: {reason}, and {state}")
+
+    def _refresh_alone(self, key: str, now: datetime, known: Cached[T] | None, *, wait: bool) -> Cached[T] | str:
+        # Each that waits holds a thread of the broker, and any stranger's evidence can name a platform of its own.
+        if not self._places.acquire(blocking=False):
+            return "as many wait for the vendor as may"
+        try:
+            if not self._fetching.acquire(blocking=wait):
+                return "another fetch is under way"
+            try:
+                return self._refresh(key, now, known)
+            finally:
+                self._fetching.release()
+        finally:
+            self._places.release()
 
     def _known(self, key: str) -> Cached[T] | None:
         with self._lock:

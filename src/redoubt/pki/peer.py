@@ -54,7 +54,7 @@ def verify_peer(certificate: bytes, *, bundle: bytes, domain: str, roles: Abstra
 
 def _check_issued(leaf: x509.Certificate, authorities: Iterable[x509.Certificate], now: datetime) -> None:
     for authority in authorities:
-        if not _valid(authority, now) or leaf.issuer != authority.subject:
+        if not _valid(authority, now) or leaf.issuer != authority.subject or not _certifies(authority):
             continue
         try:
             leaf.verify_directly_issued_by(authority)
@@ -64,6 +64,16 @@ def _check_issued(leaf: x509.Certificate, authorities: Iterable[x509.Certificate
             raise PeerRefused("the peer's certificate is not valid now")
         return
     raise PeerRefused("the peer's certificate is not one of a CA of the trust domain that is valid now")
+
+
+def _certifies(authority: x509.Certificate) -> bool:
+    """Return whether *authority* is one: another member's certificate in a bundle makes nobody a member."""
+    try:
+        constraints = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = authority.extensions.get_extension_for_class(x509.KeyUsage).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return False
+    return constraints.ca and usage.key_cert_sign
 
 
 def _valid(certificate: x509.Certificate, now: datetime) -> bool:

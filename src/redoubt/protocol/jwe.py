@@ -30,7 +30,14 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from redoubt.errors import SecretRefused
 from redoubt.evidence.claims import JSON
 from redoubt.evidence.strict_json import from_base64url, parse_object
-from redoubt.limits import DATA_KEY_BYTES, GCM_NONCE_BYTES, MAX_JWE_BYTES, MAX_RSA_BITS, MIN_RSA_BITS
+from redoubt.limits import (
+    DATA_KEY_BYTES,
+    GCM_NONCE_BYTES,
+    MAX_JWE_BYTES,
+    MAX_RSA_BITS,
+    MAX_RSA_EXPONENT_BITS,
+    MIN_RSA_BITS,
+)
 from redoubt.protocol.messages import write_object
 
 ECDH: Final = "ECDH-ES+A256KW"
@@ -183,7 +190,8 @@ def _rsa_key(texts: Mapping[str, str]) -> rsa.RSAPublicKey:
     )
     if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS:
         raise SecretRefused(f"the key is RSA of {modulus.bit_length()} bits")
-    if modulus % 2 == 0:  # accepted by the library, and then no encryption works
+    # Accepted by the library, and then no encryption works: OpenSSL takes exponents of 64 bits for the longer keys.
+    if modulus % 2 == 0 or exponent.bit_length() > MAX_RSA_EXPONENT_BITS:
         raise SecretRefused("the key's numbers are no RSA key")
     try:
         return rsa.RSAPublicNumbers(exponent, modulus).public_key()

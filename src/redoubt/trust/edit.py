@@ -6,14 +6,16 @@ manifest; but an added table that is wrong by itself is refused at once, with th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
-from redoubt.errors import AlreadyExists, ManifestDangling, ManifestError, ManifestMalformed
-from redoubt.limits import MAX_MANIFEST_BYTES
-from redoubt.trust.fields import Problem
-from redoubt.trust.manifest import draft_problems
+from redoubt.errors import AlreadyExists, ManifestDangling, ManifestError, ManifestField, ManifestMalformed
+from redoubt.trust.fields import Path, Problem
+from redoubt.trust.manifest import draft_problems, read_toml
 
+#: A line that begins a table or an entry of a list of tables.
+_BEGINS: Final = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_-]+)\s*(?:\.[^\[\]]+)?\]\]?\s*(?:#.*)?")
 Toml = str | int | bool | Sequence["Toml"] | Mapping[str, "Toml"]
 _HEADER: Final = """\
 # The owners' manifest: which programs may read or write which data, where, and how they must prove it.
@@ -30,57 +32,92 @@ def new_draft(*, owner: str, key: str) -> str:
 
 
 def add_table(text: str, path: tuple[str, str], fields: Mapping[str, Toml]) -> str:
-    """Return *text* with the table *path* (``("owners", "alice")``) added.
+    """Return *text* with the table *path* (``("owners", "alice")``) added; raises as :func:`add_tables`."""
+    return add_tables(text, {path: fields})
+
+
+def add_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Toml]]) -> str:
+    """Return *text* with the *tables* added, by their paths.
+
+    Each call reads and checks the whole text: many tables are added in one.
 
     Raises:
         AlreadyExists: there is one of that name.
-        ManifestError: the text is not TOML, or the table is wrong by itself.
+        ManifestError: the text is not TOML, or a table is wrong by itself.
     """
-    import tomlkit
-
-    document = _parse(text)
-    room, name = path
-    if room not in document:
-        document.append(room, tomlkit.table(is_super_table=True))
-    tables: Any = document[room]
-    if name in tables:
-        raise AlreadyExists(f"{room}.{name} is in the manifest", hint="Edit it there, or choose another name.")
-    tables.append(name, _table(fields))
-    return _checked(tomlkit.dumps(document), path)
+    expected = read_toml(text.encode())
+    blocks: dict[str, list[str]] = {}
+    for (room, name), fields in tables.items():
+        group = expected.setdefault(room, {})
+        if not isinstance(group, dict):
+            raise ManifestField(f"{room}: is not a table")
+        if name in group:
+            raise AlreadyExists(f"{room}.{name} is in the manifest", hint="Edit it there, or choose another name.")
+        group[name] = _plain(fields)
+        blocks.setdefault(room, []).append(_block(room, name, fields))
+    for room, added in blocks.items():
+        text = _insert(text, room, "".join(added))
+    return _checked(text, expected, tables)
 
 
 def add_grant(text: str, fields: Mapping[str, Toml]) -> str:
     """Return *text* with a grant added; raises ManifestError."""
     import tomlkit
 
-    document = _parse(text)
-    if "grants" not in document:
-        document.append("grants", tomlkit.aot())
-    grants: Any = document["grants"]
-    place = len(grants)
-    grants.append(_table(fields))
-    return _checked(tomlkit.dumps(document), ("grants", f"[{place}]"))
+    expected = read_toml(text.encode())
+    grants = expected.setdefault("grants", [])
+    if not isinstance(grants, list):
+        raise ManifestField("grants: is not a list")
+    path = ("grants", f"[{len(grants)}]")
+    grants.append(_plain(fields))
+    array = tomlkit.aot()
+    array.append(_table(fields))
+    text = _insert(text, "grants", "\n" + tomlkit.dumps({"grants": array}))
+    return _checked(text, expected, {path})
 
 
 def follow(text: str, *, version: int, previous: str) -> str:
     """Return *text* as the successor of a manifest with the digest *previous*; raises ManifestError."""
     import tomlkit
+    from tomlkit.exceptions import TOMLKitError
 
-    document = _parse(text)
+    read_toml(text.encode())  # tomlkit takes texts that are not TOML
+    try:
+        document = tomlkit.parse(text)
+    except (TOMLKitError, RecursionError) as error:
+        raise ManifestMalformed(f"the manifest is not TOML: {str(error)[:200]!r}") from None
     document["version"] = version
     document["previous"] = previous  # tomlkit puts a new field before the first table, where it belongs
     return tomlkit.dumps(document)
 
 
-def _parse(text: str) -> Any:
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
+def _insert(text: str, room: str, block: str) -> str:
+    """Return *text* with *block* behind the last table of *room*, or at its end if there is none."""
+    if text and not text.endswith("\n"):
+        text += "\n"
+    lines = text.splitlines(keepends=True)
+    inside, place = False, len(lines)
+    for number, line in enumerate(lines, start=1):
+        if header := _BEGINS.fullmatch(line.rstrip()):
+            inside = header[1] == room
+        if inside and line.strip() and not line.lstrip().startswith("#"):
+            place = number  # comments behind it speak of what follows
+    return "".join([*lines[:place], block, *lines[place:]])
 
-    try:
-        draft_problems(text.encode())  # bounds, and whether it is TOML: tomlkit takes texts that are not
-        return tomlkit.parse(text)
-    except (TOMLKitError, RecursionError) as error:
-        raise ManifestMalformed(f"the manifest is not TOML: {str(error)[:200]!r}") from None
+
+def _block(room: str, name: str, fields: Mapping[str, Toml]) -> str:
+    import tomlkit
+
+    group = tomlkit.table(is_super_table=True)
+    group.append(name, _table(fields))
+    return "\n" + tomlkit.dumps({room: group}).rstrip("\n") + "\n"
+
+
+def _plain(value: Toml) -> Any:
+    """Return *value* as it is read back."""
+    if isinstance(value, Mapping):
+        return {name: _plain(it) for name, it in value.items()}
+    return value if isinstance(value, str | int) else [_plain(it) for it in value]
 
 
 def _table(fields: Mapping[str, Toml]) -> Any:
@@ -102,10 +139,19 @@ def _comes_later(problem: Problem) -> bool:
     return problem.kind is ManifestDangling and problem.path[0] == "owners"
 
 
-def _checked(text: str, path: tuple[str, ...]) -> str:
-    if len(text.encode()) > MAX_MANIFEST_BYTES:
-        raise ManifestMalformed(f"the manifest is longer than {MAX_MANIFEST_BYTES} bytes")
-    own = [it for it in draft_problems(text.encode()) if it.path[: len(path)] == path and not _comes_later(it)]
+def _checked(text: str, expected: Mapping[str, Any], added: Container[Path]) -> str:
+    """Return *text* if it says what is *expected*, and nothing is wrong with what was *added* (paths of two parts)."""
+    try:
+        found = read_toml(text.encode())
+    except ManifestMalformed:
+        found = {}
+    if found != expected:
+        # Inline or dotted tables are closed, and brackets within a long text look like a table's beginning.
+        raise ManifestMalformed(
+            "nothing can be added to the manifest as it is written, or it would be too long",
+            hint="Write each table below a line of its own, such as [programs.NAME], or add this one by hand.",
+        )
+    own = [it for it in draft_problems(text.encode()) if it.path[:2] in added and not _comes_later(it)]
     if own:
         error: type[ManifestError] = own[0].kind
         raise error("; ".join(map(str, own)))

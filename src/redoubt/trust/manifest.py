@@ -64,7 +64,7 @@ def parse_manifest(toml: bytes) -> Manifest:
     Raises:
         ManifestError: it is not TOML, or something is wrong with a field: the text names the path of each.
     """
-    return _checked(_load(toml))
+    return _checked(read_toml(toml))
 
 
 def draft_problems(toml: bytes) -> tuple[Problem, ...]:
@@ -74,7 +74,7 @@ def draft_problems(toml: bytes) -> tuple[Problem, ...]:
         ManifestMalformed: it is not TOML.
     """
     problems = Problems()
-    check_references(_read(_load(toml), problems), problems)
+    check_references(_read(read_toml(toml), problems), problems)
     return tuple(problems.found)
 
 
@@ -105,7 +105,8 @@ def manifest_digest(manifest: Manifest) -> str:
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------
-def _load(toml: bytes) -> dict[str, Any]:
+def read_toml(toml: bytes) -> dict[str, Any]:
+    """Return what *toml* says, be it a manifest or not; raises ManifestMalformed if it is too long or no TOML."""
     if len(toml) > MAX_MANIFEST_BYTES:
         raise ManifestMalformed(f"the manifest is longer than {MAX_MANIFEST_BYTES} bytes")
     if any(line.count(b".") > MAX_MANIFEST_LINE_DOTS for line in toml.split(b"\n")):

@@ -29,7 +29,7 @@ from redoubt.trust.receipt_values import Commit, Proved, Release, Resource, Role
 HOLDER: Final = "holder"
 GRANTED: Final = "granted"
 REFUSED: Final = "refused"
-_GIVE: Final = frozenset({"unwrap", "data-key", "register", "resource", "certificate"})
+_GIVE: Final = frozenset({"unwrap", "data-key", "announce", "register", "resource", "certificate"})
 
 
 def giving_job(event: Mapping[str, JSON]) -> str | None:
@@ -85,6 +85,8 @@ class _Tally:
         self.used.add(ear)
         if kind == "register":
             self.commits.append(Commit.of({**_place(entry), **{it: event.get(it) for it in _COMMIT}}))
+        elif kind == "announce":
+            return  # of a commit that may never have been made
         elif kind == "certificate":
             return  # that it was used is all that a receipt says of a role's identity
         elif kind == "resource":
