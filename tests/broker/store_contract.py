@@ -178,6 +178,7 @@ class StoreContract:
         store.manifests.append(1, b"one")
         other.manifests.append(2, b"two")
         assert list(store.manifests.envelopes()) == [b"one", b"two"]
+        assert [list(other.manifests.envelopes(start=it)) for it in (1, 2, 3)] == [[b"one", b"two"], [b"two"], []]
 
     def test_replaced_or_rolled_back_manifest_is_refused(self, store: BrokerStore, other: BrokerStore) -> None:
         store.manifests.append(1, b"one")
@@ -186,6 +187,7 @@ class StoreContract:
             with pytest.raises(ManifestRollback):
                 other.manifests.append(version, b"other")
         assert list(store.manifests.envelopes()) == [b"one", b"two"]
+        assert [list(other.manifests.envelopes(start=it)) for it in (1, 2, 3)] == [[b"one", b"two"], [b"two"], []]
 
     def test_manifest_that_leaves_a_gap_is_refused(self, store: BrokerStore) -> None:
         with pytest.raises(ManifestChain):
