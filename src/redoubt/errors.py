@@ -1387,6 +1387,14 @@ class AnchorUnusable(BrokerError):
     next_step = "Check the section [anchor] of broker.toml, and that this user may use the TPM."
 
 
+class CommitUnannounced(BrokerError):
+    """A commit is newer than the registered one, and nobody who may write announced it."""
+
+    code = "broker.unannounced"
+    cause = "Somebody without a right to write made a commit, or an owner did without the broker."
+    next_step = "If an owner made it: `redoubt register`. Else remove the commit record, and ask who held data keys."
+
+
 class AuditBroken(BrokerError):
     """The audit log is not whole."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
@@ -34,7 +35,7 @@ from redoubt.errors import (
     UsageError,
 )
 from redoubt.evidence.claims import JSON
-from redoubt.limits import MAX_AUDIT_EVENT_BYTES, MAX_RECEIPT_BYTES, MAX_RESOURCE_BYTES
+from redoubt.limits import MAX_ANNOUNCED_HEADS, MAX_AUDIT_EVENT_BYTES, MAX_RECEIPT_BYTES, MAX_RESOURCE_BYTES
 from redoubt.trust.audit_chain import START, ChainEnd
 from redoubt.trust.audit_head import verify_log
 
@@ -385,6 +386,8 @@ class StoreContract:
         store.receipts.close("writer", reported="one", at=NOW)
         with pytest.raises(JobClosed):
             store.register.advance(dataset, previous=head(1), head=head(2), row=ROW)
+        with pytest.raises(JobClosed):
+            store.register.announce(dataset, head(2), row=ROW)
         assert (store.register.head(dataset), len(store.audit.of_job("writer"))) == (head(1), 1)
 
     def test_what_is_registered_while_a_job_is_closed_is_in_its_rows_or_refused(
@@ -403,6 +406,29 @@ class StoreContract:
         (seen, *results) = at_once(close, *calls)
         assert seen == results.count(None)
         assert len(store.audit.of_job("writer")) == seen
+
+    def test_announced_commits_last_until_one_is_registered(self, store: BrokerStore, other: BrokerStore) -> None:
+        dataset = uuid4()
+        again = RegisteredHead(number=2, digest="sha256:" + "f" * 64)
+        assert store.register.announced(dataset) == frozenset()
+        for _ in range(2):
+            store.register.announce(dataset, head(2), row=ROW)
+        other.register.announce(dataset, again, row=ROW)
+        store.register.announce(dataset, head(3), row=ROW)
+        store.register.announce(uuid4(), head(4), row=ROW)
+        assert other.register.announced(dataset) == {head(2), again, head(3)}
+        store.register.advance(dataset, previous=None, head=head(2), row=ROW)
+        assert other.register.announced(dataset) == {head(3)}
+        for late in (head(1), head(2), again):
+            with pytest.raises(RegisterConflict):
+                other.register.announce(dataset, late, row=ROW)
+
+    def test_of_too_many_announced_commits_the_oldest_is_forgotten(self, store: BrokerStore) -> None:
+        dataset = uuid4()
+        for number in range(1, MAX_ANNOUNCED_HEADS + 3):
+            store.register.announce(dataset, head(number), row=replace(ROW, at=NOW + timedelta(seconds=number)))
+        kept = {it.number for it in store.register.announced(dataset)}
+        assert kept == set(range(3, MAX_ANNOUNCED_HEADS + 3))
 
     # --- created datasets ---------------------------------------------------------------------------------------------
     def test_created_dataset_keeps_its_parent_and_check_values(self, store: BrokerStore, other: BrokerStore) -> None:

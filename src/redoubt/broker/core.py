@@ -38,6 +38,7 @@ class Event(StrEnum):
     UNWRAP = "unwrap"
     DATA_KEY = "data-key"
     REGISTER = "register"
+    ANNOUNCE = "announce"
     RESOURCE = "resource"
     CERTIFICATE = "certificate"
     RESOURCE_SET = "resource-set"

@@ -119,6 +119,20 @@ class CommitRegister(Protocol):
             JobClosed: the row is about a job that was closed.
         """
 
+    def put(self, dataset_id: UUID, head: RegisteredHead) -> None:
+        """Register *head*, whatever was registered or announced: an owner's word."""
+
+    def announced(self, dataset_id: UUID) -> frozenset[RegisteredHead]:
+        """Return the announced commits after the registered one."""
+
+    def announce(self, dataset_id: UUID, head: RegisteredHead, *, row: AuditRow) -> None:
+        """Add a commit to them, and write *row*: both or neither. Of too many the oldest is forgotten.
+
+        Raises:
+            RegisterConflict: it does not come after the registered one.
+            JobClosed: the row is about a job that was closed.
+        """
+
 
 class CreatedDatasets(Protocol):
     """Datasets that programs made under a grant to create (:mod:`redoubt.broker.created`)."""

@@ -46,7 +46,7 @@ from redoubt.keys.workspace import Workspace
 from redoubt.protocol import owner_api
 from redoubt.protocol.broker_facts import BrokerFacts
 from redoubt.protocol.endpoint import DataKeyRequest, UnwrapRequest
-from redoubt.protocol.key_api import AdvanceRequest, RegisteredHead
+from redoubt.protocol.key_api import AdvanceRequest, AnnounceRequest, RegisteredHead
 from redoubt.protocol.owner_token import OwnerRequest, sign_owner_token, verify_owner_token
 from redoubt.protocol.rcar import AttestRequest, AuthRequest, Challenge
 from redoubt.trust.audit_chain import START, export_line, follow, next_entry, parse_line
@@ -222,6 +222,15 @@ def _bare(handlers: Handlers) -> list[Target]:
             "handler-register-advance",
             lambda body: handlers.call("register-advance", body),
             (AdvanceRequest(previous=None, head=head, ticket="AAAA").encode(),),
+            (RedoubtError,),
+            Shape.JSON,
+            slow=True,
+            refused=True,
+        ),
+        Target(
+            "handler-announce",
+            lambda body: handlers.call("announce", body),
+            (AnnounceRequest(head=head, ticket="AAAA").encode(),),
             (RedoubtError,),
             Shape.JSON,
             slow=True,
