@@ -179,6 +179,7 @@ class StoreContract:
         store.manifests.append(1, b"one")
         other.manifests.append(2, b"two")
         assert list(store.manifests.envelopes()) == [b"one", b"two"]
+        assert [list(other.manifests.envelopes(start=it)) for it in (1, 2, 3)] == [[b"one", b"two"], [b"two"], []]
 
     def test_replaced_or_rolled_back_manifest_is_refused(self, store: BrokerStore, other: BrokerStore) -> None:
         store.manifests.append(1, b"one")
@@ -187,6 +188,7 @@ class StoreContract:
             with pytest.raises(ManifestRollback):
                 other.manifests.append(version, b"other")
         assert list(store.manifests.envelopes()) == [b"one", b"two"]
+        assert [list(other.manifests.envelopes(start=it)) for it in (1, 2, 3)] == [[b"one", b"two"], [b"two"], []]
 
     def test_manifest_that_leaves_a_gap_is_refused(self, store: BrokerStore) -> None:
         with pytest.raises(ManifestChain):
@@ -374,6 +376,37 @@ class StoreContract:
         assert store.register.head(dataset) == winner
         assert race(winner, 20) == store.register.head(dataset)
 
+    def test_head_and_its_audit_row_are_written_together_or_not_at_all(self, store: BrokerStore) -> None:
+        dataset = uuid4()
+        store.register.advance(dataset, previous=None, head=head(1), row=ROW)
+        assert [it.event for it in store.audit.of_job("writer")] == [ROW.event]
+        with pytest.raises(RegisterConflict):
+            store.register.advance(dataset, previous=None, head=head(2), row=ROW)
+        assert len(store.audit.of_job("writer")) == 1
+        store.receipts.close("writer", reported="one", at=NOW)
+        with pytest.raises(JobClosed):
+            store.register.advance(dataset, previous=head(1), head=head(2), row=ROW)
+        with pytest.raises(JobClosed):
+            store.register.announce(dataset, head(2), row=ROW)
+        assert (store.register.head(dataset), len(store.audit.of_job("writer"))) == (head(1), 1)
+
+    def test_what_is_registered_while_a_job_is_closed_is_in_its_rows_or_refused(
+        self, store: BrokerStore, other: BrokerStore
+    ) -> None:
+        """Looked up before the deed, and written down after it, a commit was in force and in no receipt."""
+
+        def close() -> int:
+            other.receipts.close("writer", reported="one", at=NOW)
+            return len(other.audit.of_job("writer"))
+
+        calls = [
+            lambda broker=broker: broker.register.advance(uuid4(), previous=None, head=head(1), row=ROW)
+            for broker in (store, other) * 4
+        ]
+        (seen, *results) = at_once(close, *calls)
+        assert seen == results.count(None)
+        assert len(store.audit.of_job("writer")) == seen
+
     def test_announced_commits_last_until_one_is_registered(self, store: BrokerStore, other: BrokerStore) -> None:
         dataset = uuid4()
         again = RegisteredHead(number=2, digest="sha256:" + "f" * 64)
@@ -396,35 +429,6 @@ class StoreContract:
             store.register.announce(dataset, head(number), row=replace(ROW, at=NOW + timedelta(seconds=number)))
         kept = {it.number for it in store.register.announced(dataset)}
         assert kept == set(range(3, MAX_ANNOUNCED_HEADS + 3))
-
-    def test_head_and_its_audit_row_are_written_together_or_not_at_all(self, store: BrokerStore) -> None:
-        dataset = uuid4()
-        store.register.advance(dataset, previous=None, head=head(1), row=ROW)
-        assert [it.event for it in store.audit.of_job("writer")] == [ROW.event]
-        with pytest.raises(RegisterConflict):
-            store.register.advance(dataset, previous=None, head=head(2), row=ROW)
-        assert len(store.audit.of_job("writer")) == 1
-        store.receipts.close("writer", reported="one", at=NOW)
-        with pytest.raises(JobClosed):
-            store.register.advance(dataset, previous=head(1), head=head(2), row=ROW)
-        assert (store.register.head(dataset), len(store.audit.of_job("writer"))) == (head(1), 1)
-
-    def test_what_is_registered_while_a_job_is_closed_is_in_its_rows_or_refused(
-        self, store: BrokerStore, other: BrokerStore
-    ) -> None:
-        """Looked up before the deed, and written down after it, a commit was in force and in no receipt."""
-
-        def close() -> int:
-            other.receipts.close("writer", reported="one", at=NOW)
-            return len(other.audit.of_job("writer"))
-
-        calls = [
-            lambda broker=broker: broker.register.advance(uuid4(), previous=None, head=head(1), row=ROW)
-            for broker in (store, other) * 4
-        ]
-        (seen, *results) = at_once(close, *calls)
-        assert seen == results.count(None)
-        assert len(store.audit.of_job("writer")) == seen
 
     # --- created datasets ---------------------------------------------------------------------------------------------
     def test_created_dataset_keeps_its_parent_and_check_values(self, store: BrokerStore, other: BrokerStore) -> None:

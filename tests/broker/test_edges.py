@@ -163,9 +163,12 @@ def test_no_peer_gets_more_than_its_rate(steps: list[tuple[float, bool]]) -> Non
 class Envelopes:
     def __init__(self, *held: bytes) -> None:
         self.held = list(held)
+        #: How many each look has read.
+        self.read: list[int] = []
 
-    def envelopes(self) -> Sequence[bytes]:
-        return tuple(self.held)
+    def envelopes(self, *, start: int = 1) -> Sequence[bytes]:
+        self.read.append(len(self.held) + 1 - start)
+        return tuple(self.held[start - 1 :])
 
     def append(self, version: int, envelope: bytes) -> None:
         self.held.append(envelope)
@@ -195,6 +198,14 @@ def test_history_that_was_put_back_releases_nothing(left: list[bytes]) -> None:
     for _ in range(2):
         with pytest.raises(RegisterRollback):
             history.current()
+
+
+def test_long_history_is_not_read_anew_for_each_request() -> None:
+    """A stranger's request for the broker's public facts cost as much as all manifests that ever were."""
+    store = Envelopes(FIRST.encode(), SECOND.encode())
+    history = PolicyHistory(store)
+    assert [len(history.all()) for _ in range(3)] == [2, 2, 2]
+    assert store.read == [2, 1, 1]
 
 
 def test_manifest_that_nobody_signed_is_never_in_force() -> None:

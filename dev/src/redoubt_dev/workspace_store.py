@@ -148,9 +148,9 @@ class WorkspaceManifests:
     def __init__(self, workspace: Workspace) -> None:
         self._store = ManifestStore(workspace.state_folder)
 
-    def envelopes(self) -> Sequence[bytes]:
-        """Return all of them, oldest first."""
-        return self._store.envelopes()
+    def envelopes(self, *, start: int = 1) -> Sequence[bytes]:
+        """Return those from version *start* on, oldest first."""
+        return self._store.envelopes()[start - 1 :]
 
     def append(self, version: int, envelope: bytes) -> None:
         """Add the next one; raises ManifestRollback if another came first."""

@@ -88,6 +88,7 @@ class Listener(socket.socket):
         try:
             self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.bind((host, port))
+            self.listen()  # whoever is told the port may connect, even if the broker serves a moment later
         except OSError as error:
             self.close()
             raise BrokerConfigInvalid(

@@ -1,7 +1,9 @@
 """The manifest in force, of a history that several brokers may extend.
 
-The history is verified from its first manifest when it is first read, and from where it was known when it has grown. A
-history that is shorter than it was, or another one, means that the store was put back: nothing is released under it.
+The history is verified from its first manifest when it is first read, and from where it was known when it has grown:
+each request looks at the newest known one and what follows it, or a long history would be read for each. A newest one
+that is gone, or another one, means that the store was put back: nothing is released under it. What came before follows
+from the newest, since each manifest names the one before by its digest.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ class PolicyHistory:
     def __init__(self, store: ManifestHistory) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._seen: list[bytes] = []
+        self._newest: bytes | None = None
         self._verified: list[SignedManifest] = []
 
     def all(self) -> tuple[SignedManifest, ...]:
@@ -29,15 +31,19 @@ class PolicyHistory:
             ManifestError: one does not follow the one before, or is not signed.
             RegisterRollback: manifests that were in force are gone.
         """
-        found = list(self._store.envelopes())
-        with self._lock:
-            if found[: len(self._seen)] != self._seen:
-                raise RegisterRollback("the store's history of manifests is not the one that was in force before")
-            for envelope in found[len(self._seen) :]:
-                previous = self._verified[-1] if self._verified else None
-                self._verified.append(verify_manifest(Envelope.parse(envelope), previous=previous))
-                self._seen.append(envelope)
-            return tuple(self._verified)
+        while True:
+            known = len(self._verified)
+            found = list(self._store.envelopes(start=max(1, known)))  # not under the lock: threads read side by side
+            with self._lock:
+                if len(self._verified) != known:
+                    continue  # another thread was faster, and what was found begins before its newest
+                if self._newest is not None and found[:1] != [self._newest]:
+                    raise RegisterRollback("the store's history of manifests is not the one that was in force before")
+                for envelope in found if self._newest is None else found[1:]:
+                    previous = self._verified[-1] if self._verified else None
+                    self._verified.append(verify_manifest(Envelope.parse(envelope), previous=previous))
+                    self._newest = envelope
+                return tuple(self._verified)
 
     def current(self) -> SignedManifest:
         """Return the manifest in force; raises as :meth:`all`, and ManifestMissing if none was ever set."""

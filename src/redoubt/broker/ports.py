@@ -56,8 +56,8 @@ class SessionStore(Protocol):
 class ManifestHistory(Protocol):
     """Signed manifests (DSSE envelopes) by version, from 1 on without a gap; never replaced."""
 
-    def envelopes(self) -> Sequence[bytes]:
-        """Return all of them, oldest first."""
+    def envelopes(self, *, start: int = 1) -> Sequence[bytes]:
+        """Return those from version *start* on, oldest first."""
 
     def append(self, version: int, envelope: bytes) -> None:
         """Add the next one; raises ManifestRollback if another broker added that version meanwhile."""

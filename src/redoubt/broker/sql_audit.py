@@ -126,8 +126,8 @@ def lock_log(connection: Connection) -> ChainEnd:
 
 def append_row(connection: Connection, row: AuditRow) -> None:
     """Add *row* in the transaction of *connection*, whose deed it is about; raises JobClosed, and AuditTruncated."""
-    end = lock_log(connection)
-    if _closed(connection, {giving_job(row.event)} - {None}):
+    end, job = lock_log(connection), row.event.get(HOLDER)
+    if isinstance(job, str) and _closed(connection, {job}):
         raise JobClosed(_CLOSED)
     _add(connection, end, [(row.event, row.at)])
 

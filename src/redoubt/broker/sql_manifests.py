@@ -19,11 +19,12 @@ class SqlManifests:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def envelopes(self) -> Sequence[bytes]:
-        """Return all of them, oldest first; raises ManifestChain if one is missing."""
-        statement = select(MANIFESTS.c.version, MANIFESTS.c.envelope).order_by(MANIFESTS.c.version)
+    def envelopes(self, *, start: int = 1) -> Sequence[bytes]:
+        """Return those from version *start* on, oldest first; raises ManifestChain if one is missing."""
+        wanted = select(MANIFESTS.c.version, MANIFESTS.c.envelope).where(MANIFESTS.c.version >= start)
+        statement = wanted.order_by(MANIFESTS.c.version)
         rows = self._database.reading(lambda connection: fetch(connection, statement))
-        for place, (version, _) in enumerate(rows, start=1):
+        for place, (version, _) in enumerate(rows, start=start):
             if version != place:
                 raise ManifestChain(f"version {place} is missing from the store")
         return tuple(READER.exactly(bytes, envelope) for _, envelope in rows)

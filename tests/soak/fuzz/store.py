@@ -1,9 +1,11 @@
-"""Targets: what operators hand to a broker or find on its disk: configuration, backups, shares, parameters of roots."""
+"""Targets: files that operators and jobs bring: configuration, backups, shares, parameters of roots, jars."""
 
 from __future__ import annotations
 
+import io
 import struct
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from tests.broker.world import ALICE, public
 from tests.soak.fuzz.engine import Target
 from tests.soak.fuzz.mutation import Shape
 
+from redoubt.agent.jars import check_class_path
 from redoubt.broker.backup import Backup, parse_header, write_backup
 from redoubt.broker.backup_rows import TABLES, parse_row, row_line
 from redoubt.broker.config import new_config, parse_config
@@ -30,6 +33,7 @@ from redoubt.errors import (
     BrokerConfigInvalid,
     BrokerRootKey,
     KeystoreDamaged,
+    ProgramFailed,
     ProviderSettingsInvalid,
     ShareInvalid,
     StoreDamaged,
@@ -71,6 +75,11 @@ class _Places:
         assert data == self.backup, "a changed backup was read"
         return rows
 
+    def read_jar(self, data: bytes) -> None:
+        path = self.folder / "changed.jar"
+        path.write_bytes(data)
+        check_class_path(path, [self.folder])
+
     def open_share(self, data: bytes) -> object:
         return open_share(data.decode(errors="replace"), self.folder / "recipient.pem")
 
@@ -100,6 +109,14 @@ def _argon2() -> tuple[bytes, ...]:
     return (
         struct.pack(f">{len(default.salt)}sIII", default.salt, default.time_cost, default.memory_kib, default.lanes),
     )
+
+
+def _jar(compression: int) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", compression) as archive:
+        archive.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\nClass-Path: a.jar lib/\n b.jar\n")
+        archive.writestr("META-INF/INDEX.LIST", "JarIndex-Version: 1.0\n\na.jar\nMETA-INF\n")
+    return content.getvalue()
 
 
 def _text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
@@ -145,5 +162,6 @@ def targets() -> tuple[Target, ...]:
             (b"https://vault.example:8200/v1/transit", b"https://a.example"),
             (ProviderSettingsInvalid,),
         ),
+        Target("jar", places.read_jar, (_jar(zipfile.ZIP_STORED), _jar(zipfile.ZIP_DEFLATED)), (ProgramFailed,)),
         Target("books-entry", _entry, (encode_entry("azure", _VERSION, b"name", b"version"),), (KeystoreDamaged,)),
     )

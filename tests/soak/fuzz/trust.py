@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import tomllib
 
 import rfc8785
 from joserfc import jws
@@ -16,6 +17,7 @@ from tests.trust.test_receipt import RECEIPT
 from tests.trust.test_signing import FIRST
 
 from redoubt.errors import (
+    AlreadyExists,
     AppraisalError,
     EarError,
     ManifestError,
@@ -26,6 +28,7 @@ from redoubt.errors import (
 )
 from redoubt.evidence.claims import Tee
 from redoubt.trust.dsse import SignedStatement
+from redoubt.trust.edit import add_table
 from redoubt.trust.explain import explain
 from redoubt.trust.manifest import canonical, draft_problems, parse_canonical, parse_manifest
 from redoubt.trust.plan import plan
@@ -108,12 +111,22 @@ def _records() -> tuple[bytes, ...]:
     return tuple(found)
 
 
+def _edited(data: bytes) -> object:
+    """A table is added, and nothing else changes."""
+    text = data.decode(errors="replace")
+    found = tomllib.loads(add_table(text, ("programs", "added"), {"digest": "sha256:" + "a" * 64}))
+    assert found["programs"].pop("added")
+    assert found == {"programs": {}, **tomllib.loads(text)}
+    return found
+
+
 def targets() -> tuple[Target, ...]:
     """Return the targets of this room."""
     claims = json.dumps(test_ear.parts(_ear())[1]).encode()
     return (
         Target("manifest-toml", parse_manifest, (TOML.encode(),), _MANIFEST, Shape.TOML, slow=True),
         Target("manifest-draft", draft_problems, (TOML.encode(),), _MANIFEST, Shape.TOML, slow=True),
+        Target("manifest-edit", _edited, (TOML.encode(),), (*_MANIFEST, AlreadyExists), Shape.TOML, slow=True),
         Target("manifest-canonical", _planned, (canonical(manifest()),), _MANIFEST, Shape.JSON, slow=True),
         Target("envelope", _envelope, (FIRST.encode(), FIRST.signed(BOB).encode()), _MANIFEST, Shape.JSON, slow=True),
         Target("refusal", _explained, _records(), (RefusalMalformed,), Shape.JSON),
