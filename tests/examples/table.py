@@ -56,9 +56,7 @@ class Example:
     @property
     def compared(self) -> str:
         """What of its output is compared."""
-        return {exact: "all", numbers: "all but numbers", words: "which words", length: "that it prints"}[
-            self.normalise
-        ]
+        return next(name for normalise, name in _COMPARED if normalise is self.normalise)
 
     @property
     def path(self) -> Path:
