@@ -34,6 +34,8 @@ from redoubt.limits import MAX_CONFIG_BYTES, MAX_IMAGE_FILES
 
 _LABEL: Final = b"redoubt/image/v1"
 _CACHES: Final = "__pycache__"
+#: Of a standard library: where packages lie.
+_PACKAGES: Final = ("site-packages", "dist-packages")
 _VERSIONED: Final = re.compile(r"python(3\.[0-9]+)t?")
 
 
@@ -80,7 +82,7 @@ def python_installation(executable: Path) -> Installation:
     library = _library(real, prefix)
     _refuse_moved(executable.parent, real.parent)
     base = [real, library, *_beside(prefix, library)]
-    own = [library / "site-packages", library / "dist-packages", prefix / "lib/python3/dist-packages"]
+    own = [*(library / it for it in _PACKAGES), prefix / "lib/python3/dist-packages"]
     own += [Path("/usr/local/lib", library.name, "dist-packages")] if prefix == Path("/usr") else []
     environment = executable.parent.parent
     if not (environment / "pyvenv.cfg").is_file():
@@ -90,7 +92,11 @@ def python_installation(executable: Path) -> Installation:
     stable = folder / "python3"  # python, python3 and python3.11 are one interpreter: one name, one digest
     named = stable if os.path.realpath(stable) == str(real) else folder / executable.name
     environment = folder.parent
-    system = [it for it in own if it.is_dir()] if _uses_system_packages(environment / "pyvenv.cfg", real) else []
+    if _uses_system_packages(environment / "pyvenv.cfg", real):
+        system = [it for it in own if it.is_dir()]
+    else:
+        system = []
+        base = [real, *_library_alone(library), *_beside(prefix, library)]
     sites = [environment / "lib" / library.name / "site-packages", *system]
     return _complete(named, [*base, environment, *system], sites)
 
@@ -114,6 +120,14 @@ def _library(real: Path, prefix: Path) -> Path:
             hint="Name the interpreter itself, such as /usr/bin/python3.11, not a script that starts it.",
         )
     return found[0]
+
+
+def _library_alone(library: Path) -> list[Path]:
+    """Return what lies in a standard library, but for the packages of an interpreter whose environment has its own.
+
+    They are not on its ``sys.path``, nor are their ``.pth`` files read.
+    """
+    return sorted(it for it in library.iterdir() if it.name not in (*_PACKAGES, _CACHES))
 
 
 def _beside(prefix: Path, library: Path) -> list[Path]:
