@@ -9,13 +9,14 @@ It imports the standard library only. Settings come from ``$SPARK_CONF_DIR``, wh
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
 
-#: What a driver in Python imports before its first line, and its workers.
-_OF_PYSPARK = ("pyspark.sql", "pyspark.daemon")
+#: What a driver in Python imports until it has its session, and its workers.
+_AHEAD = ("pyspark.sql", "pandas", "pyspark.daemon")
 #: Of the JVM that only puts the command line of Spark's together, half a second in which it compiles what runs once.
 _LAUNCHER_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 
@@ -39,7 +40,7 @@ def main(words: list[str]) -> None:
 
 
 def compile_ahead() -> None:
-    """Let PySpark be compiled while the JVM starts: no program runs compiled code that was there before it."""
+    """Let PySpark be compiled while the JVM starts: a program finds no compiled code that was there before it."""
     if os.fork() != 0:
         os.wait()
         return
@@ -48,8 +49,9 @@ def compile_ahead() -> None:
             nowhere = os.open(os.devnull, os.O_RDWR)
             for descriptor in (0, 1, 2):
                 os.dup2(nowhere, descriptor)
-            for name in _OF_PYSPARK:
-                importlib.import_module(name)
+            for name in _AHEAD:
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(name)
     finally:
         os._exit(0)
 
