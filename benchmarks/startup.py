@@ -26,7 +26,7 @@ def run(folder: Path, *, rounds: int) -> list[Result]:
     redoubt = [sys.executable, "-m", "redoubt.cli.main"]
     hello = folder / "hello.py"
     hello.write_text("print('hello')\n")
-    _command([*redoubt, "init", str(folder)], folder)
+    _command([*redoubt, "init"], folder)
     submit = [*redoubt, "submit", *_MASTER, _PI, "2"]
     started = [*redoubt, "run", "--", sys.executable, str(hello)]
     trust = [*redoubt, "submit", "--trust", *_MASTER, _PI, "2"]

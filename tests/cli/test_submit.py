@@ -18,6 +18,7 @@ import pytest
 from tests.agent.pythons import small_python
 from tests.cli.test_agent import environment, redoubt
 
+from redoubt.agent import measure as measure_module
 from redoubt.cli.main import main
 from redoubt.errors import AttestationRefused, ExitStatus, OptionRefused, TeeMissing, UsageError
 from redoubt.spark.submit_options import ANSWERED, OPTIONS
@@ -241,6 +242,36 @@ def test_what_cannot_be_submitted_is_refused_before_anything_runs(
 ) -> None:
     monkeypatch.chdir(folder)
     assert main(["submit", "--python", str(python), *words]) == ExitStatus.USAGE
+    assert f"[{code}]" in capsys.readouterr().err
+
+
+NO_CA = ("--broker", "https://127.0.0.1:1", "--ca", "missing.pem")
+PLACELESS = ("--workspace", "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["submit", *NO_CA, "job.py"], "usage.not_found"),
+        (["run", *NO_CA, "--", sys.executable, "job.py"], "usage.not_found"),
+        (["agent", "exec", *NO_CA, "--", sys.executable, "job.py"], "usage.not_found"),
+        (["cluster", "up", *NO_CA, "--broker-id", "x"], "usage.not_found"),
+        ([*PLACELESS, "submit", "job.py"], "workspace.missing"),
+        ([*PLACELESS, "submit", "--trust", "job.py"], "workspace.missing"),
+        ([*PLACELESS, "run", "--", sys.executable, "job.py"], "workspace.missing"),
+        ([*PLACELESS, "cluster", "up"], "workspace.missing"),
+    ],
+    ids=lambda it: " ".join(it[:4]) if isinstance(it, list) else str(it),
+)
+def test_what_cannot_be_attested_is_not_measured_first(
+    folder: Path, words: list[str], code: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr(measure_module, "measure", measured)
+    monkeypatch.chdir(folder)
+    assert main(words) not in (ExitStatus.OK, ExitStatus.INTERNAL)
     assert f"[{code}]" in capsys.readouterr().err
 
 
