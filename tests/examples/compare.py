@@ -30,7 +30,7 @@ PAGE: Final = Path(__file__).parents[2] / "docs/examples.md"
 #: Issue C: at least so many.
 ENOUGH: Final = 110
 #: Examples on one JVM: what an example leaves behind in it should not be carried through all of them.
-_BATCH: Final = 16
+_BATCH: Final = 28
 
 
 _INTRODUCTION: Final = """\

@@ -18,9 +18,11 @@ from tests.examples.folder import prepare
 from tests.examples.table import Example
 
 BATCH = Path(__file__).with_name("batch.py")
-#: The same for both: small machines, small data. A UI would only take a port.
+#: The same for both: small machines, small data. A UI would only take a port, and code that runs once is not worth to be
+#: compiled twice.
 _CONF = {
     "spark.ui.enabled": "false",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.sql.shuffle.partitions": "2",
     "spark.default.parallelism": "2",
     "spark.log.level": "ERROR",
