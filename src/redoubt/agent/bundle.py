@@ -7,28 +7,25 @@ name could change between two looks. The copy is good until :meth:`Bundle.close`
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
 
+from redoubt.agent.held import MEMORY, HeldFolder
 from redoubt.errors import ProgramFailed
 from redoubt.limits import MAX_BUNDLE_BYTES, MAX_PROGRAM_FILES
 
-#: Memory file systems in the order of preference; the first that can be written is used.
-_MEMORY: Final = ("/dev/shm", "/run")  # noqa: S108 - folders made below them are private
 _BLOCK: Final = 1024 * 1024
 _CACHES: Final = "__pycache__"
 
 
 def private_memory_folder(prefix: str) -> Path:
     """Make and return a folder of mode 0700 on tmpfs, or else in the system's folder for temporary files."""
-    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), *_MEMORY):
+    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), *MEMORY):
         if base and os.access(base, os.W_OK | os.X_OK) and _is_memory(base):
             return Path(tempfile.mkdtemp(prefix=prefix, dir=base))
     return Path(tempfile.mkdtemp(prefix=prefix))
@@ -39,6 +36,7 @@ class Bundle:
 
     def __init__(self) -> None:
         self.folder = private_memory_folder("redoubt-bundle-")
+        self._held = HeldFolder(self.folder)
         self._digests: dict[str, str] = {}
         self._bytes = 0
 
@@ -82,10 +80,7 @@ class Bundle:
 
     def close(self) -> None:
         """Remove the copy. May be called twice."""
-        for folder, _, _ in os.walk(self.folder):
-            with contextlib.suppress(OSError):
-                Path(folder).chmod(0o700)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import socket
 import socketserver
 import ssl
@@ -31,6 +30,7 @@ from typing import Any, Protocol, Self
 
 from redoubt.agent.certificate import job_certificate
 from redoubt.agent.connections import Connections
+from redoubt.agent.held import HeldFolder
 from redoubt.agent.runtime import make_socket_folder
 from redoubt.errors import EndpointError, EndpointRefused, EndpointUnreachable, ExitStatus, RedoubtError
 from redoubt.keys.cache import CachingKeySource
@@ -101,6 +101,7 @@ class KeyEndpoint:
             Path(tempfile.mkdtemp(prefix="redoubt-", dir=parent)) if parent else make_socket_folder("redoubt-")
         )
         self._server: _UnixServer | _TlsServer
+        self._held = HeldFolder(self.folder)
         try:
             if transport is Transport.UNIX:
                 self._server = _UnixServer(self.folder / "endpoint.sock", self._keys, client)
@@ -116,7 +117,7 @@ class KeyEndpoint:
                 for it in (*self.folder.iterdir(), self.folder):
                     os.chown(it, user, -1)
         except OSError as error:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._held.close()
             raise EndpointError(
                 f"the key endpoint cannot be set up in {self.folder}: {error.strerror or error}",
                 hint="Set XDG_RUNTIME_DIR or TMPDIR to a folder with a short path: a socket's has at most 107 bytes.",
@@ -132,7 +133,7 @@ class KeyEndpoint:
         self._server.shutdown()
         self._server.server_close()
         self._keys.clear()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self

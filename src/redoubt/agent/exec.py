@@ -9,7 +9,6 @@ key, its attestation result or its environment.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -24,6 +23,7 @@ from redoubt.agent.broker_keys import BrokerKeySource
 from redoubt.agent.bundle import private_memory_folder
 from redoubt.agent.endpoint import KeyEndpoint
 from redoubt.agent.environment import CACHE, CONF, ENDPOINT, SCRATCH, SECRETS, SOCKETS
+from redoubt.agent.held import held
 from redoubt.agent.measure import MeasuredProgram
 from redoubt.agent.membership import MembershipKeeper, Role
 from redoubt.agent.process import run_program, user_ids
@@ -140,10 +140,10 @@ def _receipt(agent: AttestedAgent, keys: BrokerKeySource, ran: Ran) -> bytes | R
 @contextmanager
 def _folders() -> Iterator[dict[str, Path]]:
     """Make the program's private folders: secrets and compiled code in memory, scratch where temporary files go."""
-    memory = private_memory_folder("redoubt-run-")
-    scratch = Path(tempfile.mkdtemp(prefix="redoubt-scratch-"))
-    sockets = make_socket_folder("redoubt-py-")
-    try:
+    with ExitStack() as stack:
+        memory = stack.enter_context(held(private_memory_folder("redoubt-run-")))
+        scratch = stack.enter_context(held(Path(tempfile.mkdtemp(prefix="redoubt-scratch-"))))
+        sockets = stack.enter_context(held(make_socket_folder("redoubt-py-")))
         found = {
             SECRETS: memory / "secrets",
             CACHE: memory / "cache",
@@ -154,9 +154,6 @@ def _folders() -> Iterator[dict[str, Path]]:
         for folder in found.values():
             folder.mkdir(mode=0o700, exist_ok=True)
         yield found
-    finally:
-        for folder in (memory, scratch, sockets):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _give(folders: Mapping[str, Path], ids: tuple[int, int]) -> None:

@@ -21,6 +21,7 @@ from redoubt.agent.command import BUNDLE, Command, read_command
 from redoubt.agent.conf import check_conf, properties
 from redoubt.agent.engine import engine_versions
 from redoubt.agent.environment import dropped_names, program_environment, resolve
+from redoubt.agent.held import remove_leftovers
 from redoubt.agent.image import Installation, image_digest, java_installation
 from redoubt.agent.jvm_options import check_java_option
 from redoubt.errors import ProgramFailed
@@ -122,6 +123,7 @@ def measure(
     jvm_options = (*command.jvm_options, *map(_single_word, map(check_java_option, spec.jvm_options)))
     if (jvm_options or spec.jars) and java is None:
         raise ProgramFailed("jars or JVM options were given, but no JDK was found", hint="Set JAVA_HOME.")
+    remove_leftovers()
     bundle = Bundle()
     try:
         archives = _copy(bundle, command, spec)
