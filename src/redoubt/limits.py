@@ -238,6 +238,10 @@ MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024 * 1024
 MAX_IMAGE_FILES: Final = 500_000
 #: That hash an image, one a core: more would wait for one disk.
 IMAGE_HASH_PROCESSES: Final = 8
+#: The manifest of a signed jar names each of its files.
+MAX_JAR_MANIFEST_BYTES: Final = 16 * 1024 * 1024
+#: A hundred bytes an entry; jars of half a million files have 50 MB.
+MAX_JAR_DIRECTORY_BYTES: Final = 256 * 1024 * 1024
 #: Linux reads 256 bytes of a `#!` line.
 MAX_SHEBANG_BYTES: Final = 256
 BROKER_CONNECT_SECONDS: Final = 5.0

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,15 @@ from redoubt.agent.endpoint import KeyEndpoint
 from redoubt.agent.exec import Execution
 from redoubt.agent.measure import ProgramSpec, measure
 from redoubt.broker.core import Settings
+from redoubt.broker.location import SqliteLocation
+from redoubt.broker.ports import BrokerStore
+from redoubt.broker.root import FileRoot
 from redoubt.broker.server import Address, RunningBroker
+from redoubt.broker.store import SqlStore
 from redoubt.broker.verifiers import Collateral, production_verifiers
 from redoubt.errors import (
     AttestationRefused,
+    BrokerNameRefused,
     BrokerUnreachable,
     BrokerUntrusted,
     EarError,
@@ -43,6 +49,7 @@ from redoubt.errors import (
 )
 from redoubt.evidence.claims import Tee
 from redoubt.evidence.collect.attester import Collected
+from redoubt.keys.rootkey import create_root_key_file
 from redoubt.keys.types import WrapContext
 from redoubt.pki.server import make_ca, make_server_certificate, server_context
 from redoubt.protocol import rcar
@@ -340,17 +347,25 @@ def test_a_broker_that_is_not_the_pinned_one_is_refused(
         laptop.agent(program, pins=pins).current()
 
 
-def test_a_production_broker_refuses_simulated_evidence(laptop: Laptop, agent: AttestedAgent) -> None:
+def test_a_production_broker_refuses_simulated_evidence(laptop: Laptop, agent: AttestedAgent, tmp_path: Path) -> None:
     store = broker_store(laptop)
     identity = make_server_certificate(store.ca, name="production", hosts=("127.0.0.1",), now=datetime.now(UTC))
-    broker = RunningBroker(
-        store,
-        address=Address("127.0.0.1", 0),
-        identity=identity,
-        settings=Settings(name="production"),
-        verifiers=production_verifiers(Collateral()),
-    )
-    with broker:
+    create_root_key_file(tmp_path / "root.key")
+    own = SqlStore.create(SqliteLocation(tmp_path / "store.sqlite"), source=FileRoot(tmp_path / "root.key"))
+    own.manifests.append(1, store.manifests.envelopes()[0])
+
+    def production(store: BrokerStore) -> RunningBroker:
+        return RunningBroker(
+            store,
+            address=Address("127.0.0.1", 0),
+            identity=identity,
+            settings=Settings(name="production"),
+            verifiers=production_verifiers(Collateral()),
+        )
+
+    with pytest.raises(BrokerNameRefused):  # else it would sign with the key of a development broker
+        production(store)
+    with closing(own), production(own) as broker:
         agent.brokers = BrokerConnection(Brokers(urls=(f"https://127.0.0.1:{broker.port}",), ca=laptop.broker.ca))
         with pytest.raises(RedoubtError) as refused:
             agent.current()

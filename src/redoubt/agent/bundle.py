@@ -37,6 +37,9 @@ class Bundle:
     def __init__(self) -> None:
         self.folder = private_memory_folder("redoubt-bundle-")
         self._held = HeldFolder(self.folder)
+        if os.pathsep in str(self.folder):
+            self.close()
+            raise ProgramFailed(f"{self.folder} would be two entries of a path", hint="Set XDG_RUNTIME_DIR anew.")
         self._digests: dict[str, str] = {}
         self._bytes = 0
 

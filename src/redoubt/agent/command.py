@@ -37,6 +37,14 @@ _INTERPRETERS: Final = re.compile(
 )
 
 
+#: Python modules that do the same.
+_RUNNERS: Final = re.compile(
+    r"(pdb|bdb|cProfile|profile|trace|runpy|code|idlelib|timeit|doctest|unittest|test|pip|ensurepip|pytest|IPython"
+    r"|ipykernel|jupyter\w*|notebook|coverage|debugpy|viztracer|scalene|memory_profiler|line_profiler|kernprof"
+    r"|torch\.distributed\.(run|launch)|accelerate|deepspeed|mpi4py|streamlit|pyspark)(\.|$)"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """A program as its command line says it, its own files not yet copied."""
@@ -136,6 +144,11 @@ def _python(installation: Installation, words: Sequence[str]) -> Command:
     rest = list(words)
     for kind, word in _python_options(rest):
         fixed.append(word)
+        if kind == "m" and _RUNNERS.match(word):
+            raise ProgramFailed(
+                f"the module {word!r} would run code that an argument names, which nothing measures",
+                hint="Name the script itself, and give modules with --py-files.",
+            )
         if kind in ("c", "m"):
             break
     else:

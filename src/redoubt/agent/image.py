@@ -28,6 +28,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from redoubt.agent.hashing import FileHashing
+from redoubt.agent.jars import check_class_path
 from redoubt.crypto.encoding import encode_fields
 from redoubt.errors import ProgramFailed
 from redoubt.limits import MAX_CONFIG_BYTES, MAX_IMAGE_FILES
@@ -56,13 +57,17 @@ def image_digest(roots: Sequence[Path], *, meanwhile: Callable[[], object] = lam
     Raises:
         ProgramFailed: something cannot be read, or there is too much.
     """
+    walked: set[Path] = set()
     try:
-        entries = sorted(_entries(roots))
+        entries = sorted(_entries(roots, walked))
     except OSError as error:
         raise ProgramFailed(f"{error.filename} of the image cannot be read: {error.strerror}") from None
     sizes = {path: size for path, kind, _, size in entries if kind in ("file", "program")}
     with FileHashing(sizes) as hashing:
         meanwhile()
+        for path in sizes:
+            if path.endswith((".jar", ".JAR")):
+                check_class_path(Path(path), walked)
         digests = hashing.result()
     whole = hashlib.sha256(encode_fields(_LABEL))
     for path, kind, link, _ in entries:
@@ -214,10 +219,13 @@ def _check_editable(site: Path, added: list[Path]) -> None:
             )
 
 
-def _entries(roots: Sequence[Path]) -> Iterator[tuple[str, str, str, int]]:
-    """Yield (path, kind, link's text, size) of every file below *roots*, once; links out of them count as roots."""
+def _entries(roots: Sequence[Path], walked: set[Path]) -> Iterator[tuple[str, str, str, int]]:
+    """Yield (path, kind, link's text, size) of every file below *roots*, once; links out of them count as roots.
+
+    Whatever counted as one is put into *walked*.
+    """
     pending = [Path(os.path.realpath(it)) if it.is_dir() else it for it in roots]
-    walked: set[Path] = set(pending)
+    walked.update(pending)
     seen: set[str] = set()
     while pending:
         root = pending.pop()
@@ -230,6 +238,8 @@ def _entries(roots: Sequence[Path]) -> Iterator[tuple[str, str, str, int]]:
             if stat.S_ISLNK(status.st_mode):
                 yield path, "link", os.readlink(path), 0
                 target = Path(os.path.realpath(path))
+                if _CACHES in target.parts:
+                    raise ProgramFailed(f"{path} is a link into {_CACHES}, which is not measured")
                 if target.exists() and walked.isdisjoint((target, *target.parents)):
                     walked.add(target)
                     pending.append(target)

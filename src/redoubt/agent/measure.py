@@ -10,6 +10,7 @@ the copy, the interpreter's installation, a whole environment, a whole configura
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from redoubt.agent.engine import engine_versions
 from redoubt.agent.environment import dropped_names, program_environment, resolve
 from redoubt.agent.held import remove_leftovers
 from redoubt.agent.image import Installation, image_digest, java_installation
+from redoubt.agent.jars import check_class_path
 from redoubt.agent.jvm_options import check_java_option
 from redoubt.errors import ProgramFailed
 from redoubt.trust.program import ProgramDescriptor
@@ -127,6 +129,7 @@ def measure(
     bundle = Bundle()
     try:
         archives = _copy(bundle, command, spec)
+        _check_copies(bundle)
         bundle.seal()
         environment = program_environment(
             command,
@@ -164,11 +167,20 @@ def _copy(bundle: Bundle, command: Command, spec: ProgramSpec) -> list[str]:
         name = f"lib/{source.name}"
         bundle.add(name, source)
         if source.suffix in _ARCHIVES:
+            if os.pathsep in source.name:
+                raise ProgramFailed(f"the name of {source} would be two entries of Python's path")
             archives.append(name)
     for folder, sources in (("jars", spec.jars), ("files", spec.files)):
         for source in sources:
             bundle.add(f"{folder}/{source.name}", source)
     return archives
+
+
+def _check_copies(bundle: Bundle) -> None:
+    """Check that no jar leads out of the copy, whatever its name: Java takes archives of any."""
+    for name in bundle.files:
+        if not name.endswith((".py", ".pyi")):
+            check_class_path(bundle.folder / name, [bundle.folder])
 
 
 def _java_beside(command: Command, caller: Mapping[str, str], search_path: str) -> Installation | None:
