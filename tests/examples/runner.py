@@ -18,7 +18,7 @@ from tests.examples.folder import prepare
 from tests.examples.table import Example
 
 BATCH = Path(__file__).with_name("batch.py")
-#: The same for both: small machines, small data. A UI would only take a port, and code that runs once is not worth to be
+#: The same for both: small machines, small data. A UI would only take a port, and code that runs once need not be
 #: compiled twice.
 _CONF = {
     "spark.ui.enabled": "false",
