@@ -59,6 +59,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "job.py").write_text("print('job')\n")
     (tmp_path / "module.py").write_text("X = 1\n")
     (tmp_path / "data.txt").write_text("data\n")
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "binary.properties").write_bytes(b"\xff\xfe")
     return tmp_path
 
 
@@ -233,6 +235,11 @@ def test_variables_that_load_code_are_dropped(folder: Path, python: Path) -> Non
         (["--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2", "spark-internal"], UsageError.code),
         (["https://evil/job.py"], UsageError.code),
         (["missing.py"], "usage.not_found"),
+        (["folder.py"], UsageError.code),
+        (["--master", "local[x]", "job.py"], UsageError.code),
+        (["--properties-file", "binary.properties", "job.py"], UsageError.code),
+        (["--python", "missing-python", "job.py"], "usage.not_found"),
+        (["--allow", "spark.authentcate", "job.py"], UsageError.code),
         (["data.txt"], UsageError.code),
     ],
     ids=lambda it: it[0] + "=" + it[1] if isinstance(it, list) and len(it) > 1 else str(it),

@@ -184,9 +184,9 @@ def _from_files(given: Mapping[str, Any]) -> dict[str, str]:
     defaults = Path(folder, "spark-defaults.conf") if folder else None
     named = given["properties_file"]
     if defaults is not None and defaults.is_file() and (named is None or given["load_spark_defaults"]):
-        found |= parse_properties(read_file(defaults, limit=MAX_CONFIG_BYTES))
+        found |= parse_properties(read_file(defaults, limit=MAX_CONFIG_BYTES), name=str(defaults))
     if named is not None:
-        found |= parse_properties(read_file(Path(named), limit=MAX_CONFIG_BYTES))
+        found |= parse_properties(read_file(Path(named), limit=MAX_CONFIG_BYTES), name=named)
     return {key: value for key, value in found.items() if key.startswith("spark.")}  # Spark ignores others
 
 
