@@ -249,8 +249,8 @@ TPM_COMMAND_SECONDS: Final = 30.0
 MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024 * 1024
 #: A virtual environment with Spark, pandas and their tests has about 21 000.
 MAX_IMAGE_FILES: Final = 500_000
-#: Hashing large files runs without the interpreter's lock; more threads than cores gain nothing.
-IMAGE_HASH_THREADS: Final = 4
+#: That hash an image, one a core: more would wait for one disk.
+IMAGE_HASH_PROCESSES: Final = 8
 #: The manifest of a signed jar names each of its files.
 MAX_JAR_MANIFEST_BYTES: Final = 16 * 1024 * 1024
 #: A hundred bytes an entry; jars of half a million files have 50 MB.

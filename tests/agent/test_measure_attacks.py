@@ -131,6 +131,30 @@ def test_library_beside_an_interpreter_of_its_own_prefix_is_measured(tmp_path: P
     assert digest(str(python), str(job)) != before
 
 
+@pytest.mark.parametrize(("shown", "measured"), [("true", True), ("false", False)])
+def test_packages_of_the_interpreter_below_are_measured_where_the_environment_sees_them(
+    python: Path, job: Path, tmp_path: Path, shown: str, measured: bool
+) -> None:
+    base = small_python(tmp_path / "prefix")
+    environment = tmp_path / "environment"
+    subprocess.run([base, "-m", "venv", "--without-pip", environment], check=True)
+    config = environment / "pyvenv.cfg"
+    config.write_text(config.read_text().replace("packages = false", f"packages = {shown}"))
+    packages = tmp_path / "prefix/lib" / base.name / "site-packages"
+    words = (str(environment / "bin/python3"), str(job))
+    seen = subprocess.run([words[0], "-c", "import sys; print(sys.path)"], capture_output=True, text=True, check=True)
+    assert (repr(str(packages)) in seen.stdout) is measured
+    before = digest(*words)
+    (packages / "evil.pth").write_text("import evil\n")
+    (packages / "evil.py").write_text("print('evil')\n")
+    assert (digest(*words) != before) is measured
+    run = subprocess.run([*words], capture_output=True, text=True, check=True, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    assert (run.stdout == "evil\nhello\n") is measured
+    before = digest(*words)
+    (packages.parent / "added.py").write_text("")  # to the standard library itself
+    assert digest(*words) != before
+
+
 def test_environment_with_its_standard_library_elsewhere_is_refused(
     environment: Path, python: Path, job: Path, tmp_path: Path
 ) -> None:

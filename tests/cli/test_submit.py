@@ -18,6 +18,7 @@ import pytest
 from tests.agent.pythons import small_python
 from tests.cli.test_agent import environment, redoubt
 
+from redoubt.agent import measure as measure_module
 from redoubt.cli.main import main
 from redoubt.errors import AttestationRefused, ExitStatus, OptionRefused, TeeMissing, UsageError
 from redoubt.spark.submit_options import ANSWERED, OPTIONS
@@ -58,6 +59,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "job.py").write_text("print('job')\n")
     (tmp_path / "module.py").write_text("X = 1\n")
     (tmp_path / "data.txt").write_text("data\n")
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "binary.properties").write_bytes(b"\xff\xfe")
     return tmp_path
 
 
@@ -170,7 +173,8 @@ def test_a_py_file_that_was_changed_after_trust_is_refused(folder: Path, python:
 
 def test_a_setting_that_was_changed_after_trust_is_refused(folder: Path, python: Path) -> None:
     assert submit(folder, python, "--trust", "job.py").returncode == 0
-    changed = submit(folder, python, "--conf", "spark.hadoop.redoubt.plaintext=allow", "job.py")
+    plaintext = "spark.hadoop.redoubt.plaintext"
+    changed = submit(folder, python, "--conf", f"{plaintext}=allow", "--allow", plaintext, "job.py")
     assert changed.returncode == ExitStatus.REFUSED
 
 
@@ -211,6 +215,7 @@ def test_variables_that_load_code_are_dropped(folder: Path, python: Path) -> Non
     [
         (["--conf", "spark.network.crypto.enabled=false", "job.py"], OptionRefused.code),
         (["--conf", "spark.io.encryption.enabled=false", "job.py"], OptionRefused.code),
+        (["--conf", "spark.hadoop.redoubt.plaintext=allow", "job.py"], OptionRefused.code),
         (["--conf", "spark.jars.packages=evil:evil:1", "job.py"], OptionRefused.code),
         (["--conf", "nonsense", "job.py"], UsageError.code),
         (["--packages", "evil:evil:1", "job.py"], OptionRefused.code),
@@ -230,6 +235,11 @@ def test_variables_that_load_code_are_dropped(folder: Path, python: Path) -> Non
         (["--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2", "spark-internal"], UsageError.code),
         (["https://evil/job.py"], UsageError.code),
         (["missing.py"], "usage.not_found"),
+        (["folder.py"], UsageError.code),
+        (["--master", "local[x]", "job.py"], UsageError.code),
+        (["--properties-file", "binary.properties", "job.py"], UsageError.code),
+        (["--python", "missing-python", "job.py"], "usage.not_found"),
+        (["--allow", "spark.authentcate", "job.py"], UsageError.code),
         (["data.txt"], UsageError.code),
     ],
     ids=lambda it: it[0] + "=" + it[1] if isinstance(it, list) and len(it) > 1 else str(it),
@@ -239,6 +249,36 @@ def test_what_cannot_be_submitted_is_refused_before_anything_runs(
 ) -> None:
     monkeypatch.chdir(folder)
     assert main(["submit", "--python", str(python), *words]) == ExitStatus.USAGE
+    assert f"[{code}]" in capsys.readouterr().err
+
+
+NO_CA = ("--broker", "https://127.0.0.1:1", "--ca", "missing.pem")
+PLACELESS = ("--workspace", "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["submit", *NO_CA, "job.py"], "usage.not_found"),
+        (["run", *NO_CA, "--", sys.executable, "job.py"], "usage.not_found"),
+        (["agent", "exec", *NO_CA, "--", sys.executable, "job.py"], "usage.not_found"),
+        (["cluster", "up", *NO_CA, "--broker-id", "x"], "usage.not_found"),
+        ([*PLACELESS, "submit", "job.py"], "workspace.missing"),
+        ([*PLACELESS, "submit", "--trust", "job.py"], "workspace.missing"),
+        ([*PLACELESS, "run", "--", sys.executable, "job.py"], "workspace.missing"),
+        ([*PLACELESS, "cluster", "up"], "workspace.missing"),
+    ],
+    ids=lambda it: " ".join(it[:4]) if isinstance(it, list) else str(it),
+)
+def test_what_cannot_be_attested_is_not_measured_first(
+    folder: Path, words: list[str], code: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object, **__: object) -> None:
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr(measure_module, "measure", measured)
+    monkeypatch.chdir(folder)
+    assert main(words) not in (ExitStatus.OK, ExitStatus.INTERNAL)
     assert f"[{code}]" in capsys.readouterr().err
 
 

@@ -93,7 +93,11 @@ def read_command(words: Sequence[str], *, search_path: str) -> Command:
 def _find(word: str, search_path: str) -> Path:
     found = shutil.which(word, path=search_path)
     if found is None:
-        raise ProgramFailed(f"{word!r} is no program that can be executed")
+        what = "is not executable" if Path(word).is_file() else "does not exist, or is not executable"
+        python = Path(word).is_file() and word.endswith(".py")
+        raise ProgramFailed(
+            f"{word!r} {what}", hint=f"Name its interpreter before it: python {word}" if python else None
+        )
     path = Path(found).absolute()
     return Path(os.path.realpath(path.parent)) / path.name  # its last name may be a link that means something
 

@@ -21,22 +21,22 @@ import json
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from redoubt.agent.hashing import FileHashing
 from redoubt.agent.jars import check_class_path
 from redoubt.crypto.encoding import encode_fields
 from redoubt.errors import ProgramFailed
-from redoubt.limits import IMAGE_HASH_THREADS, MAX_CONFIG_BYTES, MAX_IMAGE_FILES
+from redoubt.limits import MAX_CONFIG_BYTES, MAX_IMAGE_FILES
 
 _LABEL: Final = b"redoubt/image/v1"
 _CACHES: Final = "__pycache__"
-_BLOCK: Final = 1024 * 1024
-_BATCH: Final = 64
+#: Of a standard library: where packages lie.
+_PACKAGES: Final = ("site-packages", "dist-packages")
 _VERSIONED: Final = re.compile(r"python(3\.[0-9]+)t?")
 
 
@@ -51,8 +51,8 @@ class Installation:
     sites: tuple[Path, ...] = ()
 
 
-def image_digest(roots: Sequence[Path]) -> str:
-    """Return the digest of everything below *roots*.
+def image_digest(roots: Sequence[Path], *, meanwhile: Callable[[], object] = lambda: None) -> str:
+    """Return the digest of everything below *roots*; *meanwhile* is called while other processes hash.
 
     Raises:
         ProgramFailed: something cannot be read, or there is too much.
@@ -62,13 +62,15 @@ def image_digest(roots: Sequence[Path]) -> str:
         entries = sorted(_entries(roots, walked))
     except OSError as error:
         raise ProgramFailed(f"{error.filename} of the image cannot be read: {error.strerror}") from None
-    files = [path for path, kind, _ in entries if kind in ("file", "program")]
-    batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
-    with ThreadPoolExecutor(IMAGE_HASH_THREADS) as pool:
-        hashed = pool.map(lambda batch: _hash_all(batch, walked), batches)
-        digests = {path: digest for batch in hashed for path, digest in batch}
+    sizes = {path: size for path, kind, _, size in entries if kind in ("file", "program")}
+    with FileHashing(sizes) as hashing:
+        meanwhile()
+        for path in sizes:
+            if path.endswith((".jar", ".JAR")):
+                check_class_path(Path(path), walked)
+        digests = hashing.result()
     whole = hashlib.sha256(encode_fields(_LABEL))
-    for path, kind, link in entries:
+    for path, kind, link, _ in entries:
         value = digests.get(path) or link.encode("utf-8", "surrogateescape")
         whole.update(encode_fields(path.encode("utf-8", "surrogateescape"), kind.encode(), value))
     return "sha256:" + whole.hexdigest()
@@ -85,7 +87,7 @@ def python_installation(executable: Path) -> Installation:
     library = _library(real, prefix)
     _refuse_moved(executable.parent, real.parent)
     base = [real, library, *_beside(prefix, library)]
-    own = [library / "site-packages", library / "dist-packages", prefix / "lib/python3/dist-packages"]
+    own = [*(library / it for it in _PACKAGES), prefix / "lib/python3/dist-packages"]
     own += [Path("/usr/local/lib", library.name, "dist-packages")] if prefix == Path("/usr") else []
     environment = executable.parent.parent
     if not (environment / "pyvenv.cfg").is_file():
@@ -95,7 +97,11 @@ def python_installation(executable: Path) -> Installation:
     stable = folder / "python3"  # python, python3 and python3.11 are one interpreter: one name, one digest
     named = stable if os.path.realpath(stable) == str(real) else folder / executable.name
     environment = folder.parent
-    system = [it for it in own if it.is_dir()] if _uses_system_packages(environment / "pyvenv.cfg", real) else []
+    if _uses_system_packages(environment / "pyvenv.cfg", real):
+        system = [it for it in own if it.is_dir()]
+    else:
+        system = []
+        base = [real, *_library_alone(library), *_beside(prefix, library)]
     sites = [environment / "lib" / library.name / "site-packages", *system]
     return _complete(named, [*base, environment, *system], sites)
 
@@ -119,6 +125,14 @@ def _library(real: Path, prefix: Path) -> Path:
             hint="Name the interpreter itself, such as /usr/bin/python3.11, not a script that starts it.",
         )
     return found[0]
+
+
+def _library_alone(library: Path) -> list[Path]:
+    """Return what lies in a standard library, but for the packages of an interpreter whose environment has its own.
+
+    They are not on its ``sys.path``, nor are their ``.pth`` files read.
+    """
+    return sorted(it for it in library.iterdir() if it.name not in (*_PACKAGES, _CACHES))
 
 
 def _beside(prefix: Path, library: Path) -> list[Path]:
@@ -205,8 +219,8 @@ def _check_editable(site: Path, added: list[Path]) -> None:
             )
 
 
-def _entries(roots: Sequence[Path], walked: set[Path]) -> Iterator[tuple[str, str, str]]:
-    """Yield (path, kind, text of the link) of every file below *roots*, once; links out of them count as roots.
+def _entries(roots: Sequence[Path], walked: set[Path]) -> Iterator[tuple[str, str, str, int]]:
+    """Yield (path, kind, link's text, size) of every file below *roots*, once; links out of them count as roots.
 
     Whatever counted as one is put into *walked*.
     """
@@ -222,7 +236,7 @@ def _entries(roots: Sequence[Path], walked: set[Path]) -> Iterator[tuple[str, st
             if len(seen) > MAX_IMAGE_FILES:
                 raise ProgramFailed(f"the image has more than {MAX_IMAGE_FILES} files")
             if stat.S_ISLNK(status.st_mode):
-                yield path, "link", os.readlink(path)
+                yield path, "link", os.readlink(path), 0
                 target = Path(os.path.realpath(path))
                 if _CACHES in target.parts:
                     raise ProgramFailed(f"{path} is a link into {_CACHES}, which is not measured")
@@ -230,9 +244,9 @@ def _entries(roots: Sequence[Path], walked: set[Path]) -> Iterator[tuple[str, st
                     walked.add(target)
                     pending.append(target)
             elif stat.S_ISREG(status.st_mode):
-                yield path, "program" if status.st_mode & 0o111 else "file", ""
+                yield path, "program" if status.st_mode & 0o111 else "file", "", status.st_size
             else:
-                yield path, "other", ""
+                yield path, "other", "", 0
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -249,24 +263,3 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                         pending.append(it.path)
                 else:
                     yield it.path, it.stat(follow_symlinks=False)
-
-
-def _hash_all(paths: list[str], measured: Collection[Path]) -> list[tuple[str, bytes]]:
-    for path in paths:
-        if path.endswith((".jar", ".JAR")):
-            check_class_path(Path(path), measured)
-    return [(path, _hash(path)) for path in paths]
-
-
-def _hash(path: str) -> bytes:
-    digest = hashlib.sha256()
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            while block := os.read(descriptor, _BLOCK):
-                digest.update(block)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise ProgramFailed(f"{path} of the image cannot be read: {error.strerror}") from None
-    return digest.digest()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -29,6 +29,8 @@ from redoubt.cli.attested import (
     ReceiptChoice,
     SecretOption,
     UserOption,
+    check_ready,
+    measured,
     pairs,
     run_attested,
     workspace_or_temporary,
@@ -97,24 +99,29 @@ def submit(
         for notice in submission.notices:
             session.output.say(notice)
         words = ("spark-submit", str(submission.application))
-        with _measured(submission, python, pairs(env, "--env")) as program:
-            if measure_only:
+        spec = submission.program(python=python or Path(sys.executable), environment=pairs(env, "--env"))
+        if measure_only:
+            with measured(session, spec) as program:
                 _print_digest(session, program, out)
-                return
-            if trust:
+            return
+        if trust:
+            _ = session.workspace
+            with measured(session, spec) as program:
                 _trust(session, words, program)
-                return
-            with nullcontext() if choice.broker else workspace_or_temporary(session) as workspace:
-                status = run_attested(
-                    session,
-                    program,
-                    words,
-                    choice=choice,
-                    execution=execution,
-                    descriptor_out=out,
-                    receipt=ReceiptChoice(file=receipt, required=require_receipt),
-                    workspace=workspace,
-                )
+            return
+        check_ready(session, choice, or_temporary=True)
+        place = nullcontext() if choice.broker else workspace_or_temporary(session)
+        with place as workspace, measured(session, spec, choice=choice) as program:
+            status = run_attested(
+                session,
+                program,
+                words,
+                choice=choice,
+                execution=execution,
+                descriptor_out=out,
+                receipt=ReceiptChoice(file=receipt, required=require_receipt),
+                workspace=workspace,
+            )
     raise typer.Exit(status)
 
 
@@ -177,19 +184,10 @@ def _from_files(given: Mapping[str, Any]) -> dict[str, str]:
     defaults = Path(folder, "spark-defaults.conf") if folder else None
     named = given["properties_file"]
     if defaults is not None and defaults.is_file() and (named is None or given["load_spark_defaults"]):
-        found |= parse_properties(read_file(defaults, limit=MAX_CONFIG_BYTES))
+        found |= parse_properties(read_file(defaults, limit=MAX_CONFIG_BYTES), name=str(defaults))
     if named is not None:
-        found |= parse_properties(read_file(Path(named), limit=MAX_CONFIG_BYTES))
+        found |= parse_properties(read_file(Path(named), limit=MAX_CONFIG_BYTES), name=named)
     return {key: value for key, value in found.items() if key.startswith("spark.")}  # Spark ignores others
-
-
-@contextmanager
-def _measured(submission: Submission, python: Path | None, environment: Mapping[str, str]) -> Iterator[MeasuredProgram]:
-    from redoubt.agent.measure import measure
-
-    spec = submission.program(python=python or Path(sys.executable), environment=environment)
-    with measure(spec, caller=dict(os.environ)) as program:
-        yield program
 
 
 def _print_digest(session: Session, program: MeasuredProgram, out: Path | None) -> None:

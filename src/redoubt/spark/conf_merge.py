@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Set
 from typing import Final
 
-from redoubt.errors import OptionRefused
+from redoubt.errors import OptionRefused, UsageError
 from redoubt.spark.conf import Compare, Setting
 
 _DURATION: Final = re.compile(r"([0-9]{1,18})\s*(us|ms|s|m|min|h|d)?")
@@ -37,8 +37,15 @@ def merge(base: Iterable[Setting], user: Mapping[str, str], *, allow: Set[str] =
 
     Raises:
         OptionRefused: *user* weakens a setting.
+        UsageError: *allow* names what is no setting of *base*.
     """
     merged = dict(user)
+    base = tuple(base)
+    if unknown := allow - {it.key for it in base} - set(_USERS_JAVA.values()):
+        raise UsageError(
+            f"--allow {min(unknown)[:64]}: that is none of Redoubt's settings, so there is nothing to give up",
+            hint="`redoubt conf explain` lists them.",
+        )
     for setting in base:
         given = user.get(setting.key)
         if setting.key in allow and given is not None:

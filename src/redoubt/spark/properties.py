@@ -17,8 +17,10 @@ _SEPARATOR: Final = re.compile(r"[ \t\f]*[=:]?[ \t\f]*")
 _BLANK: Final = " \t\f"
 
 
-def parse_properties(content: bytes) -> dict[str, str]:
+def parse_properties(content: bytes, *, name: str = "the file of settings") -> dict[str, str]:
     """Return the settings in *content*; of a key that stands twice the last value, without blanks around it.
+
+    *name* is what errors call it.
 
     Raises:
         UsageError: it is not UTF-8, or holds a bad escape.
@@ -26,13 +28,13 @@ def parse_properties(content: bytes) -> dict[str, str]:
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise UsageError("the file of settings is not UTF-8") from None
+        raise UsageError(f"{name} is not UTF-8") from None
     found = {}
     for line in _logical_lines(text):
         key = _KEY.match(line)[0]  # type: ignore[index]  # it matches nothing at least
         value = line[len(key) :]
         value = value[len(_SEPARATOR.match(value)[0]) :]  # type: ignore[index]
-        found[_unescaped(key)] = _unescaped(value).strip()  # Spark trims values
+        found[_unescaped(key, name)] = _unescaped(value, name).strip()  # Spark trims values
     return found
 
 
@@ -55,13 +57,13 @@ def _logical_lines(text: str) -> Iterator[str]:
         yield whole
 
 
-def _unescaped(text: str) -> str:
+def _unescaped(text: str, name: str) -> str:
     def one(match: re.Match[str]) -> str:
         rest = match[1]
         if rest[0] != "u":
             return _ESCAPED.get(rest, rest)
         if len(rest) != 5:
-            raise UsageError("the file of settings holds a bad \\uXXXX")
+            raise UsageError(f"{name} holds a bad \\uXXXX")
         return chr(int(rest[1:], 16))
 
     unescaped = re.sub(r"\\(u[0-9a-fA-F]{4}|.)", one, text, flags=re.DOTALL)

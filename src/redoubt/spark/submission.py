@@ -43,6 +43,8 @@ _FOLDERS: Final = {
 _COLONS: Final = frozenset({DRIVER_CLASS_PATH.key, "spark.executor.extraClassPath"})
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):(.*)")
 _MASTER: Final = "spark.master"
+#: As Spark reads it; a program that makes no context would never be told that it is wrong.
+_LOCAL: Final = re.compile(r"local(\[([0-9]+|\*)(\s*,\s*[0-9]+)?\])?")
 #: How Spark itself names programs of its own in the place of an application.
 _OWN_SERVICES: Final = frozenset({"spark-internal", "pyspark-shell", "spark-shell", "sparkr-shell", "run-example"})
 
@@ -108,9 +110,11 @@ class Submission:
 
         Raises:
             ProgramFailed: the interpreter cannot be measured.
-            UsageError: it has no Spark or no Redoubt.
+            NotFound, UsageError: there is none, or it has no Spark.
             JarMissing: the package lacks its jar.
         """
+        if not python.is_file():
+            raise NotFound(f"the interpreter {python} does not exist")
         installation = python_installation(python)
         if not any((site / "pyspark").is_dir() for site in installation.sites):
             raise UsageError(f"{python} has no package pyspark", hint='Install it there: pip install "redoubt[spark]".')
@@ -191,9 +195,13 @@ def _check_master(master: str, mode: str) -> None:
         raise UsageError(
             f"deploy mode {mode[:32]!r} would start a driver without an agent", hint="Leave --deploy-mode out."
         )
+    if is_local(master) and not _LOCAL.fullmatch(master):
+        raise UsageError(f"{master[:64]!r} is no local master", hint="Use local, local[2] or local[*].")
 
 
 def _check_application(path: Path, given: str, main_class: str | None) -> None:
+    if not path.is_file():
+        raise UsageError(f"{given} is no file")
     if path.suffix == ".py":
         return
     if path.suffix != ".jar":
