@@ -255,6 +255,8 @@ MAX_REPORTED_BYTES: Final = 1536 * 1024
 MAX_RECEIPT_BYTES: Final = 4 * 1024 * 1024
 #: One every 36 minutes: nine days.
 MAX_RECEIPT_ROLES: Final = 384
+#: Other members of the job's trust domain: a cluster of many executors, and what was killed in it within a day.
+MAX_RECEIPT_MEMBERS: Final = 512
 #: Datasets at one commit that were read or written, resources, and commits: each is about 250 bytes.
 MAX_RECEIPT_FACTS: Final = 2048
 MAX_RECEIPT_ENGINES: Final = 32

@@ -46,6 +46,12 @@ def up(
     domain: Annotated[
         str | None, typer.Option("--domain", metavar="DOMAIN", help="Its trust domain (default: its name).")
     ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=0, max=65535, metavar="PORT", help="The master's port; 0: any (default: 7077, if free)."
+        ),
+    ] = None,
     broker: Annotated[
         str | None,
         typer.Option("--broker", metavar="URL", help="The broker of the trust domain (default: a development broker)."),
@@ -78,6 +84,7 @@ def up(
             folder=folder,
             domain=trust_domain,
             host="127.0.0.1",
+            port=port,
             workers=workers,
             cores=cores,
             worker_memory=memory,

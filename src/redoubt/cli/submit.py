@@ -33,6 +33,7 @@ from redoubt.cli.attested import (
     run_attested,
     workspace_or_temporary,
 )
+from redoubt.cli.joining import DomainOption, Joining, joining
 from redoubt.cli.log_file import copied_to
 from redoubt.cli.session import Session, command
 from redoubt.errors import OptionRefused, UsageError
@@ -61,6 +62,7 @@ def submit(
     ca: CaOption = None,
     broker_id: BrokerIdOption = None,
     manifest: ManifestOption = None,
+    domain: DomainOption = None,
     tee: Annotated[Choice, typer.Option("--tee", help="The TEE to use.")] = Choice.AUTO,
     secret: SecretOption = None,
     user: UserOption = None,
@@ -88,6 +90,7 @@ def submit(
     """
     from redoubt.agent.exec import Execution
     from redoubt.agent.process import protect_agent
+    from redoubt.spark.conf_program import is_local
 
     choice = BrokerChoice(broker=broker, ca=ca, broker_id=broker_id, manifest=manifest, tee=tee)
     execution = Execution(secrets=pairs(secret, "--secret"), user=user)
@@ -97,13 +100,20 @@ def submit(
         for notice in submission.notices:
             session.output.say(notice)
         words = ("spark-submit", str(submission.application))
+        cluster = (
+            None if is_local(submission.master) or measure_only else joining(session, submission.master, choice, domain)
+        )
+        choice = cluster.choice if cluster is not None else choice
         with _measured(submission, python, pairs(env, "--env")) as program:
             if measure_only:
                 _print_digest(session, program, out)
                 return
             if trust:
-                _trust(session, words, program)
+                _trust(session, words, program, cluster)
                 return
+            if cluster is not None:
+                cluster.trust_first(session, words, program)
+                execution = cluster.execution(execution, program)
             with nullcontext() if choice.broker else workspace_or_temporary(session) as workspace:
                 status = run_attested(
                     session,
@@ -206,10 +216,13 @@ def _print_digest(session: Session, program: MeasuredProgram, out: Path | None) 
     )
 
 
-def _trust(session: Session, words: tuple[str, ...], program: MeasuredProgram) -> None:
+def _trust(session: Session, words: tuple[str, ...], program: MeasuredProgram, cluster: Joining | None) -> None:
     from redoubt.cli.agent_local import trust_program
 
-    signed = trust_program(session.workspace, words, program, say=session.output.say)
+    if cluster is not None:
+        signed = cluster.trust(session, words, program)
+    else:
+        signed = trust_program(session.workspace, words, program, say=session.output.say)
     session.output.result(
         {"digest": program.descriptor.digest, "manifest": signed.digest, "version": signed.manifest.version},
         text=f"manifest version {signed.manifest.version}, {signed.digest}, trusts {program.descriptor.digest}",
