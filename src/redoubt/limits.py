@@ -231,8 +231,8 @@ TPM_COMMAND_SECONDS: Final = 30.0
 MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024 * 1024
 #: A virtual environment with Spark, pandas and their tests has about 21 000.
 MAX_IMAGE_FILES: Final = 500_000
-#: Hashing large files runs without the interpreter's lock; more threads than cores gain nothing.
-IMAGE_HASH_THREADS: Final = 4
+#: That hash an image, one a core: more would wait for one disk.
+IMAGE_HASH_PROCESSES: Final = 8
 #: Linux reads 256 bytes of a `#!` line.
 MAX_SHEBANG_BYTES: Final = 256
 BROKER_CONNECT_SECONDS: Final = 5.0

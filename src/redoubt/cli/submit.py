@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -29,6 +29,8 @@ from redoubt.cli.attested import (
     ReceiptChoice,
     SecretOption,
     UserOption,
+    check_ready,
+    measured,
     pairs,
     run_attested,
     workspace_or_temporary,
@@ -100,31 +102,34 @@ def submit(
         for notice in submission.notices:
             session.output.say(notice)
         words = ("spark-submit", str(submission.application))
-        cluster = (
-            None if is_local(submission.master) or measure_only else joining(session, submission.master, choice, domain)
-        )
-        choice = cluster.choice if cluster is not None else choice
-        with _measured(submission, python, pairs(env, "--env")) as program:
-            if measure_only:
+        spec = submission.program(python=python or Path(sys.executable), environment=pairs(env, "--env"))
+        if measure_only:
+            with measured(session, spec) as program:
                 _print_digest(session, program, out)
-                return
-            if trust:
+            return
+        cluster = None if is_local(submission.master) else joining(session, submission.master, choice, domain)
+        if trust:
+            _ = session.workspace
+            with measured(session, spec) as program:
                 _trust(session, words, program, cluster)
-                return
+            return
+        choice = choice if cluster is None else cluster.choice
+        check_ready(session, choice, or_temporary=True)
+        place = nullcontext() if choice.broker else workspace_or_temporary(session)
+        with place as workspace, measured(session, spec, choice=choice) as program:
             if cluster is not None:
                 cluster.trust_first(session, words, program)
                 execution = cluster.execution(execution, program)
-            with nullcontext() if choice.broker else workspace_or_temporary(session) as workspace:
-                status = run_attested(
-                    session,
-                    program,
-                    words,
-                    choice=choice,
-                    execution=execution,
-                    descriptor_out=out,
-                    receipt=ReceiptChoice(file=receipt, required=require_receipt),
-                    workspace=workspace,
-                )
+            status = run_attested(
+                session,
+                program,
+                words,
+                choice=choice,
+                execution=execution,
+                descriptor_out=out,
+                receipt=ReceiptChoice(file=receipt, required=require_receipt),
+                workspace=workspace,
+            )
     raise typer.Exit(status)
 
 
@@ -191,15 +196,6 @@ def _from_files(given: Mapping[str, Any]) -> dict[str, str]:
     if named is not None:
         found |= parse_properties(read_file(Path(named), limit=MAX_CONFIG_BYTES))
     return {key: value for key, value in found.items() if key.startswith("spark.")}  # Spark ignores others
-
-
-@contextmanager
-def _measured(submission: Submission, python: Path | None, environment: Mapping[str, str]) -> Iterator[MeasuredProgram]:
-    from redoubt.agent.measure import measure
-
-    spec = submission.program(python=python or Path(sys.executable), environment=environment)
-    with measure(spec, caller=dict(os.environ)) as program:
-        yield program
 
 
 def _print_digest(session: Session, program: MeasuredProgram, out: Path | None) -> None:

@@ -97,6 +97,12 @@ def _program_settings() -> tuple[Setting, ...]:
             Compare.MILLISECONDS,
             bound="10min",
         ),
+        Setting(
+            "spark.hadoop.redoubt.plaintext",
+            "refuse",
+            Group.SEALED,
+            "output is sealed: who lets all of a program's writes be plaintext says so, and its descriptor shows it",
+        ),
         Setting("spark.ui.killEnabled", "false", Group.DISCLOSURE, "nobody ends jobs through the UI, where it is on"),
         Setting("spark.ui.threadDumpsEnabled", "false", Group.DISCLOSURE, f"thread dumps {shown}"),
         Setting("spark.ui.heapHistogramEnabled", "false", Group.DISCLOSURE, f"heap histograms {shown}"),
