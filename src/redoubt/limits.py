@@ -160,8 +160,9 @@ MAX_MEMBERSHIP_BYTES: Final = 64 * 1024
 MAX_PEER_CERTIFICATE_BYTES: Final = 16 * 1024
 #: The CA of a trust domain signs for one epoch and is trusted for two.
 DOMAIN_CA_EPOCH_SECONDS: Final = 30 * 24 * 3600
-#: A role's certificate; far below an epoch, and renewed while the role runs.
+#: A role's certificate; far below an epoch, and renewed while the role runs. A broker may be set to less.
 ROLE_CERTIFICATE_SECONDS: Final = 24 * 3600
+MIN_ROLE_CERTIFICATE_SECONDS: Final = 10
 #: A job may write for so long before it commits.
 TICKET_SECONDS: Final = 7 * 24 * 3600
 #: An owner signs each request for itself; more than this is a clock that is wrong, or a token that is kept.
