@@ -12,6 +12,7 @@ import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.spark.cluster.small import cluster_python
 
 from redoubt.errors import ExitStatus
 from redoubt.keys.workspace import Workspace
+from redoubt.pki.peer import valid_until
 from redoubt.trust.store import ManifestStore
 from redoubt_dev.laptop import current_manifest, sign_and_set
 
@@ -59,6 +61,8 @@ HELPER = "def grown(age):\n    return age + 1\n"
 PEOPLE: list[tuple[str, str, int]] = [(f"name-{it}", ("Bergen", "Malmö")[it % 2], 20 + it % 30) for it in range(400)]
 ROWS = [[city, sum(age for _, its, age in PEOPLE if its == city) + 1] for city in ("Bergen", "Malmö")]
 STATUS = 7
+#: Of certificates: the job lasts longer.
+LIFETIME = 40
 OPTIONS = ("--executor-memory", "512m", "--conf", "spark.sql.shuffle.partitions=2", "--py-files", "helper.py")
 
 
@@ -74,12 +78,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         lines = [f"{name},{city},{age}" for name, city, age in PEOPLE[part * 200 :][:200]]
         (folder / f"people/{part}.csv").write_text("\n".join(["name,city,age", *lines, ""]))
     made.redoubt("seal", "people", "people.sealed")
-    made.redoubt("cluster", "up", "--workers", "2", "--port", "0")
+    made.redoubt("cluster", "up", "--workers", "2", "--port", "0", "--certificate-seconds", str(LIFETIME))
     try:
         yield made
     finally:
         with contextlib.suppress(AssertionError):
             made.redoubt("cluster", "down")
+
+
+def ends(cluster: Cluster, role: str) -> datetime:
+    """When the certificate of a running role ends."""
+    whole = (cluster.identity(role) / "identity.pem").read_bytes()
+    return valid_until(whole[whole.index(b"-----BEGIN CERTIFICATE") :])
 
 
 def submit(cluster: Cluster, *words: str) -> list[str]:
@@ -106,6 +116,8 @@ def test_unmodified_application_computes_on_sealed_data_and_survives_kills(clust
             found = {name: it for name, it in cluster.roles().items() if name.startswith("executor-")}
             return {name: it for name, it in found.items() if it["state"] == "runs"}
 
+        wait(lambda: "attested by" in log.read_text(), what="the driver's attestation", process=driver, log=log)
+        ended = datetime.now(UTC) + timedelta(seconds=LIFETIME + 5)
         answer("first")
         assert not [path for path, content in files_below(folder / "ages") if b"Bergen" in content]
         before = executors()
@@ -116,6 +128,9 @@ def test_unmodified_application_computes_on_sealed_data_and_survives_kills(clust
         wait(lambda: len(executors().keys() - before.keys()) == 2, what="new executors", process=driver, log=log)
         answer("second")
         check_secrets_are_of_the_living(cluster, driver=True)
+        # Nobody would be let in any more by the certificates that the job began with: new ones come below.
+        wait(lambda: datetime.now(UTC) > ended, what="the end of the first certificates")
+        assert all(ends(cluster, role) > datetime.now(UTC) for role in ("master", "worker", "executor"))
         roles = cluster.roles()
         os.kill(java_of(roles["worker-2"]["pid"]), signal.SIGKILL)
         (broker,) = [it.pid for it in cluster.state.processes if it.name == "broker"]
@@ -175,8 +190,8 @@ def test_executors_that_are_refused_end_the_job_with_the_reason(cluster: Cluster
     current = current_manifest(workspace)
     assert current is not None
     roles = tuple(it for it in current.manifest.roles if it.program != "spark-executor")
-    following = {"version": current.manifest.version + 1, "previous": current.digest}
-    sign_and_set(workspace, replace(current.manifest, roles=roles, **following))
+    version = current.manifest.version + 1
+    sign_and_set(workspace, replace(current.manifest, version=version, previous=current.digest, roles=roles))
     for it in cluster.folder.glob("*.go"):
         it.unlink()
     (cluster.folder / "ages.py").write_text("from pyspark import SparkContext\nSparkContext().range(9).count()\n")
