@@ -186,6 +186,11 @@ PEER_REQUESTS_PER_SECOND: Final = 200.0
 PEER_BURST: Final = 1000.0
 REFUSED_REQUEST_COST: Final = 10.0
 MAX_RATE_LIMITED_PEERS: Final = 4096
+#: Commits of a dataset that writers announced and nobody registered yet: writers at once, and some that died.
+MAX_ANNOUNCED_HEADS: Final = 64
+#: Between two anchorings of the store in a counter; an NV index of a TPM wears out after some 100,000 writes.
+ANCHOR_SECONDS: Final = 3600.0
+#: Platforms whose collateral, or the failure to fetch it, is kept in memory.
 MAX_COLLATERAL_PLATFORMS: Final = 256
 MAX_PROBLEM_BYTES: Final = 64 * 1024
 

@@ -34,10 +34,12 @@ class Event(StrEnum):
     """What the audit log speaks of."""
 
     STARTED = "started"
+    ANCHORED = "anchored"
     ATTEST = "attest"
     UNWRAP = "unwrap"
     DATA_KEY = "data-key"
     REGISTER = "register"
+    ANNOUNCE = "announce"
     RESOURCE = "resource"
     CERTIFICATE = "certificate"
     RESOURCE_SET = "resource-set"
