@@ -241,7 +241,7 @@ def _show(session: Session, name: str, state: ClusterState) -> None:
     rows = [
         {"role": it.name, "state": "runs" if it.runs else "ended", **told.pop(it.name, {})} for it in state.processes
     ]
-    for role, facts in told.items():  # executors: their workers start them
+    for role, facts in told.items():  # drivers, and executors, which their workers start
         runs = Path("/proc", str(facts["pid"])).exists()
         rows.append({"role": role, "state": "runs" if runs else "ended", **facts})
     cells = [[str(row.get(it, "-"))[:_WIDTH] for it in _COLUMNS] for row in rows]

@@ -119,6 +119,8 @@ def test_unmodified_application_computes_on_sealed_data_and_survives_kills(clust
         wait(lambda: "attested by" in log.read_text(), what="the driver's attestation", process=driver, log=log)
         ended = datetime.now(UTC) + timedelta(seconds=LIFETIME + 5)
         answer("first")
+        (shown,) = [it for name, it in cluster.roles().items() if name.startswith("driver-")]
+        assert (shown["state"], shown["name"].partition("/driver/")[0]) == ("runs", "spiffe://local")
         assert not [path for path, content in files_below(folder / "ages") if b"Bergen" in content]
         before = executors()
         assert len(before) == 2
@@ -155,7 +157,8 @@ def check_secrets_are_of_the_living(cluster: Cluster, *, driver: bool) -> None:
         return sorted(json.loads(it.read_text())["name"] for it in memory.glob("*/secrets/membership.json"))
 
     def living() -> list[str]:
-        return sorted(it["name"] for it in cluster.roles().values() if it["state"] == "runs" and "name" in it)
+        roles = {it["name"] for it in cluster.roles().values() if it["state"] == "runs" and "name" in it}
+        return sorted(it for it in roles if "/driver/" not in it)  # whose folder is not the cluster's
 
     wait(lambda: members() == living(), what=f"secrets of {members()} where {living()} live")
     assert bool(driver) == any("/executor/" in it for it in members())
@@ -208,4 +211,6 @@ def test_executors_that_are_refused_end_the_job_with_the_reason(cluster: Cluster
 
 def test_driver_of_no_cluster_is_told_so(cluster: Cluster) -> None:
     words = ("submit", "--master", "spark://127.0.0.1:1", "ages.py")
-    assert "cluster.missing" in cluster.redoubt(*words, status=ExitStatus.USAGE)
+    said = cluster.redoubt(*words, status=ExitStatus.USAGE)
+    assert "cluster.missing" in said
+    assert f"there is {cluster.state.master}" in said
