@@ -161,8 +161,9 @@ MAX_MEMBERSHIP_BYTES: Final = 64 * 1024
 MAX_PEER_CERTIFICATE_BYTES: Final = 16 * 1024
 #: The CA of a trust domain signs for one epoch and is trusted for two.
 DOMAIN_CA_EPOCH_SECONDS: Final = 30 * 24 * 3600
-#: A role's certificate; far below an epoch, and renewed while the role runs.
+#: A role's certificate; far below an epoch, and renewed while the role runs. A broker may be set to less.
 ROLE_CERTIFICATE_SECONDS: Final = 24 * 3600
+MIN_ROLE_CERTIFICATE_SECONDS: Final = 10
 #: A job may write for so long before it commits.
 TICKET_SECONDS: Final = 7 * 24 * 3600
 #: An owner signs each request for itself; more than this is a clock that is wrong, or a token that is kept.
@@ -277,6 +278,8 @@ MAX_REPORTED_BYTES: Final = 1536 * 1024
 MAX_RECEIPT_BYTES: Final = 4 * 1024 * 1024
 #: One every 36 minutes: nine days.
 MAX_RECEIPT_ROLES: Final = 384
+#: Other members of the job's trust domain: a cluster of many executors, and what was killed in it within a day.
+MAX_RECEIPT_MEMBERS: Final = 512
 #: Datasets at one commit that were read or written, resources, and commits: each is about 250 bytes.
 MAX_RECEIPT_FACTS: Final = 2048
 MAX_RECEIPT_ENGINES: Final = 32

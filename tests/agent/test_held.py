@@ -19,6 +19,7 @@ from redoubt.agent.measure import ProgramSpec, measure
 #: Makes the folders of an agent with a program, puts a secret there, and waits.
 AGENT = """
 import sys, time
+from contextlib import ExitStack
 from pathlib import Path
 from redoubt.agent.bundle import Bundle
 from redoubt.agent.environment import SCRATCH, SECRETS
@@ -26,7 +27,11 @@ from redoubt.agent.exec import _folders
 bundle = Bundle()
 bundle.write("app/job.py", b"marker-2b7e")
 bundle.seal()
-with _folders() as folders:
+class Nobody:  # the undertaker was killed too
+    def after_a_kill(self, folder):
+        return folder
+with ExitStack() as stack:
+    folders = _folders(stack, Nobody())
     (folders[SECRETS] / "password").write_bytes(b"marker-2b7e")
     (folders[SCRATCH] / "spill").write_bytes(b"marker-2b7e")
     print("ready", flush=True)

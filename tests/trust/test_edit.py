@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.trust.samples import DIGEST, TOML
 
 from redoubt.errors import AlreadyExists, ManifestError, ManifestField, ManifestMalformed
-from redoubt.trust.edit import add_grant, add_table, add_tables
+from redoubt.trust.edit import add_entry, add_table, add_tables
 from redoubt.trust.manifest import read_toml
 
 PROGRAM = {"digest": "sha256:" + "a" * 64}
@@ -60,7 +60,7 @@ def test_rooms_that_are_no_open_tables_are_refused_in_words(text: str) -> None:
 @pytest.mark.parametrize("text", ["grants = 5\n", "grants = []\n", "grants = {a = 1}\n", "[grants]\na = 1\n"])
 def test_grants_that_are_no_open_list_are_refused_in_words(text: str) -> None:
     with pytest.raises((ManifestField, ManifestMalformed)):
-        add_grant(text, {"program": "p", "tee": "t", "dataset": "d", "actions": ["read"]})
+        add_entry(text, "grants", {"program": "p", "tee": "t", "dataset": "d", "actions": ["read"]})
 
 
 def test_header_within_a_text_is_not_taken_for_one() -> None:

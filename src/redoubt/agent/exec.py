@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from redoubt.agent.held import held
 from redoubt.agent.measure import MeasuredProgram
 from redoubt.agent.membership import MembershipKeeper, Role
 from redoubt.agent.process import run_program, user_ids
+from redoubt.agent.remains import Remains
 from redoubt.agent.report import Ran, request_receipt
 from redoubt.agent.runtime import make_socket_folder
 from redoubt.agent.status import StatusFile
@@ -94,7 +95,9 @@ def execute(
     attested(agent.current().result)
     with ExitStack() as stack:
         keys = BrokerKeySource(agent)
-        folders = stack.enter_context(_folders())
+        remains = stack.enter_context(Remains())
+        remains.after_a_kill(program.bundle.folder)
+        folders = _folders(stack, remains)
         for name, path in execution.secrets.items():
             create_private_file(folders[SECRETS] / name, keys.resource(path))
         member = None
@@ -109,7 +112,7 @@ def execute(
             program.bundle.let_read(ids[1])
             _give(folders, ids)
         endpoint = stack.enter_context(KeyEndpoint(keys, resources=keys, user=user))
-        folders[ENDPOINT] = endpoint.folder
+        folders[ENDPOINT] = remains.own(endpoint.folder)
         configuration = program.configuration(folders)
         if configuration is not None:
             _write_conf(folders[CONF], configuration, ids)
@@ -123,6 +126,7 @@ def execute(
             program.argv(folders),
             environment=program.environment(folders),
             user=execution.user,
+            runs=remains.program,
         )
         endpoint.close()  # what is read or written afterwards would not stand in the receipt
         ran = Ran(engine=program.engine, started=started, ended=datetime.now(UTC), status=status)
@@ -137,23 +141,26 @@ def _receipt(agent: AttestedAgent, keys: BrokerKeySource, ran: Ran) -> bytes | R
         return error
 
 
-@contextmanager
-def _folders() -> Iterator[dict[str, Path]]:
+def _folders(stack: ExitStack, remains: Remains) -> dict[str, Path]:
     """Make the program's private folders: secrets and compiled code in memory, scratch where temporary files go."""
-    with ExitStack() as stack:
-        memory = stack.enter_context(held(private_memory_folder("redoubt-run-")))
-        scratch = stack.enter_context(held(Path(tempfile.mkdtemp(prefix="redoubt-scratch-"))))
-        sockets = stack.enter_context(held(make_socket_folder("redoubt-py-")))
-        found = {
-            SECRETS: memory / "secrets",
-            CACHE: memory / "cache",
-            CONF: memory / "conf",
-            SCRATCH: scratch,
-            SOCKETS: sockets,
-        }
-        for folder in found.values():
-            folder.mkdir(mode=0o700, exist_ok=True)
-        yield found
+    memory, scratch, sockets = (
+        remains.after_a_kill(stack.enter_context(held(folder)))
+        for folder in (
+            private_memory_folder("redoubt-run-"),
+            Path(tempfile.mkdtemp(prefix="redoubt-scratch-")),
+            make_socket_folder("redoubt-py-"),
+        )
+    )
+    found = {
+        SECRETS: memory / "secrets",
+        CACHE: memory / "cache",
+        CONF: memory / "conf",
+        SCRATCH: scratch,
+        SOCKETS: sockets,
+    }
+    for folder in found.values():
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return found
 
 
 def _give(folders: Mapping[str, Path], ids: tuple[int, int]) -> None:

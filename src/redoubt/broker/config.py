@@ -47,7 +47,13 @@ from redoubt.broker.server import Address
 from redoubt.broker.tpm_counter import FIRST_INDEX, LAST_INDEX
 from redoubt.errors import BrokerConfigInvalid, ManifestField, NotFound
 from redoubt.keys.private import read_private_file
-from redoubt.limits import MAX_CONFIG_BYTES, PEER_BURST, PEER_REQUESTS_PER_SECOND
+from redoubt.limits import (
+    MAX_CONFIG_BYTES,
+    MIN_ROLE_CERTIFICATE_SECONDS,
+    PEER_BURST,
+    PEER_REQUESTS_PER_SECOND,
+    ROLE_CERTIFICATE_SECONDS,
+)
 from redoubt.trust.public_key import parse_public_key
 
 CONFIG_FORMAT: Final = 1
@@ -56,7 +62,7 @@ _TOP: Final = frozenset({"name", "listen", "certificate", "key", "store", "root_
 _TOP_OPTIONAL: Final = frozenset({"bootstrap_owners", "collateral", "limits", "anchor"})
 _ROOTS: Final = frozenset({"file", "passphrase_file", "workspace_key"})
 _COLLATERAL: Final = frozenset({"pccs", "pccs_ca", "cache", "amd_certificates", "amd_revocations", "tpm_keys"})
-_LIMITS: Final = frozenset({"requests_per_second", "burst"})
+_LIMITS: Final = frozenset({"requests_per_second", "burst", "certificate_seconds"})
 _ANCHOR: Final = frozenset({"tpm_index", "name"})
 
 
@@ -106,6 +112,8 @@ class BrokerConfig:
     anchor: AnchorSetting | None
     requests_per_second: float
     burst: float
+    #: How long certificates of roles hold.
+    certificate_seconds: int
 
 
 def read_config(path: Path) -> BrokerConfig:
@@ -147,6 +155,7 @@ def parse_config(text: bytes, *, folder: Path) -> BrokerConfig:
         anchor=_anchor(_table(found, "anchor", _ANCHOR)) if "anchor" in found else None,
         requests_per_second=_rate(limits, "requests_per_second", PEER_REQUESTS_PER_SECOND),
         burst=_rate(limits, "burst", PEER_BURST),
+        certificate_seconds=_lifetime(limits),
     )
 
 
@@ -260,6 +269,15 @@ def _texts(table: Mapping[str, Any], name: str) -> list[str]:
 
 def _path(table: Mapping[str, Any], name: str, folder: Path) -> Path | None:
     return folder / _text(table, name) if name in table else None
+
+
+def _lifetime(limits: Mapping[str, Any]) -> int:
+    found = limits.get("certificate_seconds", ROLE_CERTIFICATE_SECONDS)
+    if type(found) is not int or not MIN_ROLE_CERTIFICATE_SECONDS <= found <= ROLE_CERTIFICATE_SECONDS:
+        raise BrokerConfigInvalid(
+            f"certificate_seconds is no whole number from {MIN_ROLE_CERTIFICATE_SECONDS} to {ROLE_CERTIFICATE_SECONDS}"
+        )
+    return found
 
 
 def _rate(table: Mapping[str, Any], name: str, default: float) -> float:

@@ -96,6 +96,9 @@ class AuditLog(Protocol):
     def of_job(self, job: str, *, start: int = 1) -> Sequence[AuditEntry]:
         """Return a page of the rows whose event names *job* as its holder, from number *start* on."""
 
+    def of_domain(self, domain: str, *, since: datetime, start: int = 1) -> Sequence[AuditEntry]:
+        """Return a page of the rows that gave certificates of *domain* at *since* or later, from number *start* on."""
+
     def newest(self, facts: Mapping[str, str]) -> AuditEntry | None:
         """Return the newest row whose event has all *facts*; reads the whole log if there is none."""
 
@@ -179,6 +182,9 @@ class ReceiptStore(Protocol):
 
     def get(self, job: str) -> bytes:
         """Return the receipt of a job; raises ReceiptMissing."""
+
+    def closed_at(self, job: str) -> datetime | None:
+        """Return when a job asked for its receipt, None if it did not."""
 
 
 class BrokerStore(Protocol):

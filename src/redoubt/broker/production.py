@@ -64,7 +64,11 @@ def open_broker(config: BrokerConfig, *, workspace: Workspace | None) -> tuple[R
             store,
             address=config.listen,
             identity=identity,
-            settings=Settings(name=config.name, bootstrap_owners=config.bootstrap_owners),
+            settings=Settings(
+                name=config.name,
+                bootstrap_owners=config.bootstrap_owners,
+                certificate_seconds=config.certificate_seconds,
+            ),
             verifiers=verifiers,
             limiter=RateLimiter(per_second=config.requests_per_second, burst=config.burst),
             attester=own_tee(),

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 from redoubt.broker.database import Database, fetch_one
 from redoubt.broker.header import READER
 from redoubt.broker.ports import ClosedJob
-from redoubt.broker.schema import RECEIPTS, to_microseconds
+from redoubt.broker.schema import RECEIPTS, from_microseconds, to_microseconds
 from redoubt.broker.sql_audit import lock_log
 from redoubt.errors import ReceiptMissing, UsageError
 from redoubt.limits import MAX_RECEIPT_BYTES
@@ -58,6 +58,12 @@ class SqlReceipts:
         """Return the receipt of a job; raises ReceiptMissing."""
         found = self._database.reading(lambda connection: _closed(connection, job))
         return _there(None if found is None else found.receipt)
+
+    def closed_at(self, job: str) -> datetime | None:
+        """Return when a job asked for its receipt, None if it did not."""
+        statement = select(RECEIPTS.c.at).where(RECEIPTS.c.job == job)
+        row = self._database.reading(lambda connection: fetch_one(connection, statement))
+        return None if row is None else from_microseconds(READER.exactly(int, row[0]))
 
 
 def _closed(connection: Connection, job: str) -> ClosedJob | None:

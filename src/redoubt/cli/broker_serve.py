@@ -14,6 +14,7 @@ import typer
 from redoubt.cli.broker_store import app
 from redoubt.cli.session import Session, command
 from redoubt.errors import AlreadyExists, ManifestField, UsageError
+from redoubt.limits import MIN_ROLE_CERTIFICATE_SECONDS, ROLE_CERTIFICATE_SECONDS
 
 if TYPE_CHECKING:
     from redoubt.broker.config import BrokerConfig
@@ -24,6 +25,16 @@ _PORT = 8443
 BootstrapOption = Annotated[
     list[str] | None,
     typer.Option("--bootstrap-owner", metavar="KEY", help="A public key that may set the first manifest; repeatable."),
+]
+CertificateOption = Annotated[
+    int,
+    typer.Option(
+        "--certificate-seconds",
+        metavar="N",
+        min=MIN_ROLE_CERTIFICATE_SECONDS,
+        max=ROLE_CERTIFICATE_SECONDS,
+        help="How long certificates of roles hold.",
+    ),
 ]
 
 
@@ -164,6 +175,7 @@ def _dev(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0 is a free port.")] = _PORT,
     ca: Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="Write the CA to pin to this file.")] = None,
     bootstrap_owner: BootstrapOption = None,
+    certificate_seconds: CertificateOption = ROLE_CERTIFICATE_SECONDS,
 ) -> None:
     """Run a development broker for the workspace, on loopback, for SIMULATED evidence only, until it is told to stop.
 
@@ -174,7 +186,9 @@ def _dev(
     workspace: Workspace = session.workspace
     development = importlib.import_module(f"{_DEVELOPMENT}.broker")
     owners = frozenset(map(_public_key, bootstrap_owner or ()))
-    broker = development.DevelopmentBroker(workspace, port=port, bootstrap_owners=owners)
+    broker = development.DevelopmentBroker(
+        workspace, port=port, bootstrap_owners=owners, certificate_seconds=certificate_seconds
+    )
     try:
         if ca is not None:
             _write_ca(ca, broker.ca_pem)

@@ -60,19 +60,19 @@ def add_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Toml]]) 
     return _checked(text, expected, tables)
 
 
-def add_grant(text: str, fields: Mapping[str, Toml]) -> str:
-    """Return *text* with a grant added; raises ManifestError."""
+def add_entry(text: str, room: str, fields: Mapping[str, Toml]) -> str:
+    """Return *text* with an entry added to the list *room* (``grants`` or ``roles``); raises ManifestError."""
     import tomlkit
 
     expected = read_toml(text.encode())
-    grants = expected.setdefault("grants", [])
-    if not isinstance(grants, list):
-        raise ManifestField("grants: is not a list")
-    path = ("grants", f"[{len(grants)}]")
-    grants.append(_plain(fields))
+    entries = expected.setdefault(room, [])
+    if not isinstance(entries, list):
+        raise ManifestField(f"{room}: is not a list")
+    path = (room, f"[{len(entries)}]")
+    entries.append(_plain(fields))
     array = tomlkit.aot()
     array.append(_table(fields))
-    text = _insert(text, "grants", "\n" + tomlkit.dumps({"grants": array}))
+    text = _insert(text, room, "\n" + tomlkit.dumps({room: array}))
     return _checked(text, expected, {path})
 
 
