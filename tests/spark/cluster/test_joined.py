@@ -121,7 +121,6 @@ def test_unmodified_application_computes_on_sealed_data_and_survives_kills(clust
         answer("first")
         (shown,) = [it for name, it in cluster.roles().items() if name.startswith("driver-")]
         assert (shown["state"], shown["name"].partition("/driver/")[0]) == ("runs", "spiffe://local")
-        assert not [path for path, content in files_below(folder / "ages") if b"Bergen" in content]
         before = executors()
         assert len(before) == 2
         one, other = before.values()
@@ -150,8 +149,11 @@ def test_unmodified_application_computes_on_sealed_data_and_survives_kills(clust
 
 
 def check_secrets_are_of_the_living(cluster: Cluster, *, driver: bool) -> None:
-    """Kills leave no secret files: folders of secrets are as many as members that run."""
-    memory = Path(cluster.state.agent.memory)
+    """Kills leave no secret files: folders of secrets are as many as members that run. Nor is there plaintext."""
+    state = cluster.state
+    memory = Path(state.agent.memory)
+    places = (memory, Path(state.agent.scratch), state.folder, cluster.folder / "ages")
+    assert not [str(path) for path, content in files_below(*places) if b"Bergen" in content]
 
     def members() -> list[str]:
         return sorted(json.loads(it.read_text())["name"] for it in memory.glob("*/secrets/membership.json"))
@@ -203,10 +205,12 @@ def test_executors_that_are_refused_end_the_job_with_the_reason(cluster: Cluster
         driver.communicate(timeout=SECONDS)
     said = (cluster.folder / "log").read_text()
     assert driver.returncode == 1
-    assert re.search(r"is now EXITED \(\[broker\.role_refused\] .*'executor' in 'local' \(id [0-9a-f-]{36}\)", said), (
-        said[-4000:]
+    found = re.search(
+        r"updated: (app-[0-9-]+)/([0-9]+) is now EXITED \(\[broker\.role_refused\] .* \(id [0-9a-f-]{36}\)", said
     )
+    assert found, said[-4000:]
     assert "Master removed our application: FAILED" in said
+    assert "broker.role_refused" in cluster.redoubt("cluster", "logs", f"executor-{found[1]}-{found[2]}")
 
 
 def test_driver_of_no_cluster_is_told_so(cluster: Cluster) -> None:
