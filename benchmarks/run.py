@@ -1,6 +1,6 @@
 """`make bench`: run every benchmark, store the results and write ``docs/performance.md``.
 
-python -m benchmarks.run [--scale 1] [--rounds 5] [--only evidence,broker,files,csv,parquet,queries,csv-queries]
+python -m benchmarks.run [--scale 1] [--rounds 5] [--only evidence,broker,files,csv,parquet,queries,csv-queries,cluster]
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import broker, evidence, files, tables
+from benchmarks import broker, cluster, evidence, files, tables
 from benchmarks.measure import RESULTS, store
 from redoubt.keys.workspace import Workspace
 from redoubt.spark import session, stop
 from redoubt.workloads.tpch.demo import prepare
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-KINDS = ("evidence", "broker", "files", "csv", "parquet", "queries", "csv-queries")
+KINDS = ("evidence", "broker", "files", "csv", "parquet", "queries", "csv-queries", "cluster")
 
 
 def main() -> None:
@@ -67,6 +67,8 @@ def _spark(folder: Path, chosen: set[str], scale: float, rounds: int) -> None:
                 store(kind, run(spark, data, rounds=rounds), notes=notes)
     finally:
         stop(spark)
+    if "cluster" in chosen:  # drivers of its own
+        store("cluster", cluster.run(folder, scale=scale, rounds=rounds), notes=notes)
 
 
 def write_page() -> None:

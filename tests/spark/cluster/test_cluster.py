@@ -6,22 +6,20 @@ One cluster of two workers, one driver: every JVM start costs seconds.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from tests.spark.cluster.running import NAME, SECONDS, Cluster, wait
 from tests.spark.cluster.small import cluster_python
 
 from redoubt.broker.derive import derived_key
@@ -31,13 +29,11 @@ from redoubt.pki.authority import domain_authority
 from redoubt.pki.build import Certified, load_identity, private_pem
 from redoubt.pki.spiffe import SpiffeId
 from redoubt.spark.cluster.options import EXECUTOR_MODULE
-from redoubt.spark.cluster.state import ClusterState, cluster_folder
+from redoubt.spark.cluster.state import cluster_folder
 from redoubt_dev.workspace_store import WorkspaceStore
 
 pytestmark = pytest.mark.spark
 
-SECONDS = 240.0
-NAME = "local"
 JOB = """
 import os, sys, time
 from pathlib import Path
@@ -75,57 +71,6 @@ spark.stop()
 ANSWER = str([(it, sum(range(it, 1000, 7))) for it in range(7)])
 
 
-@dataclass
-class Cluster:
-    """A running cluster in a workspace, and the Python that everything of it runs with."""
-
-    python: Path
-    folder: Path
-    environment: dict[str, str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.environment = {**os.environ, "XDG_STATE_HOME": str(self.folder / "state")}
-        self.environment.pop("PYTHONPATH", None)
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [str(self.python), "-m", "redoubt.cli.main", *words],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def redoubt(self, *words: str, status: int = ExitStatus.OK) -> str:
-        """Run a command and return what it printed, stderr last."""
-        with self.start(*words) as process:
-            out, err = process.communicate(timeout=SECONDS)
-        assert process.returncode == status, (words, process.returncode, out, err[-4000:])
-        return out + err
-
-    @property
-    def state(self) -> ClusterState:
-        return ClusterState.load(cluster_folder(self.folder / ".redoubt", NAME))
-
-    def roles(self) -> dict[str, dict[str, Any]]:
-        shown = json.loads(self.redoubt("cluster", "status", "--json").splitlines()[0])
-        return {it["role"]: it for it in shown["roles"]}
-
-    def driver(self, *words: str) -> list[str]:
-        agent = self.state.agent
-        return [
-            *("agent", "exec", "--broker", agent.broker, "--ca", agent.ca, "--broker-id", agent.broker_id),
-            *("--tee", "simulated", "--role", f"{NAME}/driver", "--", str(self.python), *words),
-        ]
-
-    def identity(self, role: str) -> Path:
-        """The folder of secrets of a running role."""
-        memory = Path(self.state.agent.memory)
-        found = [it.parent for it in memory.glob("*/secrets/membership.json") if f'"{role}"' in it.read_text()]
-        return found[0]
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
@@ -139,15 +84,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     finally:
         with contextlib.suppress(AssertionError):
             made.redoubt("cluster", "down")
-
-
-def wait(ready: Callable[[], Any], *, what: str, process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not ready():
-        ended = process is not None and process.poll() is not None
-        assert not ended, (what, process.communicate()[1][-4000:] if process is not None else "")
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 # --- ways in that are none: no JVM is started for these ---------------------------------------------------------------
