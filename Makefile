@@ -38,16 +38,16 @@ types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
 
 test-core: setup ## tests that need no JVM
-	$(BIN)/pytest -m "not spark and not soak and not examples"
+	$(BIN)/pytest -m "not spark and not soak"
 
 test-spark: setup ## tests in one real Spark session
-	$(BIN)/pytest -m "spark and not soak and not examples"
+	$(BIN)/pytest -m "spark and not soak"
 
-test-examples: setup ## every Python example of pyspark, plain and under redoubt submit (an hour on two cores)
-	$(BIN)/pytest -m examples tests/examples
+test-examples: setup ## compare every Python example of pyspark, plain and under redoubt submit; writes docs/examples.md
+	$(BIN)/python -m tests.examples.compare --again $(EXAMPLES)
 
 test: setup lint types ## everything that CI runs
-	$(BIN)/pytest -m "not soak and not examples"
+	$(BIN)/pytest -m "not soak"
 
 bench: setup ## benchmarks at SCALE=1 (hours on small machines); writes benchmarks/results and docs/performance.md
 	$(BIN)/python -m benchmarks.run

@@ -1138,6 +1138,14 @@ class GrantMissing(AppraisalError):
     next_step = "Let the owners of the data add a grant."
 
 
+class RoleNotGranted(AppraisalError):
+    """The manifest gives this program, on this TEE, no such role in the trust domain."""
+
+    code = "appraisal.role"
+    cause = "Program and TEE are known, but no entry of `roles` gives the two this role together."
+    next_step = "Let the owners add the role: `redoubt manifest add-role`."
+
+
 class EvidenceStale(AppraisalError):
     """The evidence or its collateral is no longer valid."""
 
@@ -1310,7 +1318,7 @@ class RoleRefused(BrokerError):
 
     code = "broker.role_refused"
     cause = "No entry of the manifest's `roles` names this program, this TEE, this trust domain and this role together."
-    next_step = "Let the owners add it under `[[roles]]`, or attest as the program that has the role."
+    next_step = "Ask the owners; `redoubt explain ID` shows them what was asked, and the entry that would allow it."
 
 
 class TicketRefused(BrokerError):
@@ -1679,6 +1687,14 @@ class ReceiptGrant(ReceiptError):
     code = "receipt.grant"
     cause = "The manifest that was in force gives this program, on this TEE, no such action on this dataset."
     next_step = "Tell the owners: their broker did not follow their manifest, or the manifest is another one."
+
+
+class ReceiptMember(ReceiptError):
+    """The receipt names a member of the job's trust domain that cannot be one."""
+
+    code = "receipt.member"
+    cause = "A member was added or changed, is of another trust domain, or stands there twice."
+    next_step = "Do not rely on it; the members' own receipts say who they were."
 
 
 class ReceiptTime(ReceiptError):

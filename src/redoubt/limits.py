@@ -231,8 +231,8 @@ TPM_COMMAND_SECONDS: Final = 30.0
 MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024 * 1024
 #: A virtual environment with Spark, pandas and their tests has about 21 000.
 MAX_IMAGE_FILES: Final = 500_000
-#: Hashing large files runs without the interpreter's lock; more threads than cores gain nothing.
-IMAGE_HASH_THREADS: Final = 4
+#: That hash an image, one a core: more would wait for one disk.
+IMAGE_HASH_PROCESSES: Final = 8
 #: Linux reads 256 bytes of a `#!` line.
 MAX_SHEBANG_BYTES: Final = 256
 BROKER_CONNECT_SECONDS: Final = 5.0
@@ -255,6 +255,8 @@ MAX_REPORTED_BYTES: Final = 1536 * 1024
 MAX_RECEIPT_BYTES: Final = 4 * 1024 * 1024
 #: One every 36 minutes: nine days.
 MAX_RECEIPT_ROLES: Final = 384
+#: Other members of the job's trust domain: a cluster of many executors, and what was killed in it within a day.
+MAX_RECEIPT_MEMBERS: Final = 512
 #: Datasets at one commit that were read or written, resources, and commits: each is about 250 bytes.
 MAX_RECEIPT_FACTS: Final = 2048
 MAX_RECEIPT_ENGINES: Final = 32

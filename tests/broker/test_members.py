@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,11 @@ from redoubt.errors import BrokerMessage, SecretRefused
 from redoubt.pki.peer import public_key_of, verify_peer
 from redoubt.pki.request import make_request
 from redoubt.protocol.jwe import decrypt
+from redoubt.protocol.key_api import PATH
 from redoubt.protocol.membership import CERTIFICATES_PATH, CertificateRequest, Membership
+from redoubt.protocol.problem import parse_problem
+from redoubt.trust.explain import explain
+from redoubt.trust.refusal import Refusal
 from redoubt_dev import DevelopmentKey
 
 ROLES = """
@@ -122,6 +127,26 @@ def test_role_that_is_not_granted_is_refused(world: World, machine: SimulatedMac
     refused(ask(machine, token, domain="nowhere"), "broker.role_refused")
     other = world.machine(OTHER_PROGRAM)
     refused(ask(other, other.attest()), "broker.role_refused")
+
+
+def test_refused_role_is_explained_by_the_entry_that_would_allow_it(tmp_path: Path) -> None:
+    with running_world(tmp_path, TOML + ROLES) as world:
+        machine = world.machine()
+        answer = ask(machine, machine.attest(), role="driver")
+        refused(answer, "broker.role_refused")
+        told = parse_problem(answer.body, status=answer.status).correlation
+        kept = world.client.owner(ALICE, "GET", f"{PATH}/refusals/{told}").ok
+        (found,) = explain(Refusal.parse(kept))
+        assert found.text.startswith('role: expected "executor" or "worker", found "driver" (roles.job.')
+        assert found.edit is not None
+        assert tomllib.loads(found.edit)["roles"][0] == {
+            "program": "job", "tee": "laptop", "domain": "analytics", "roles": ["executor", "worker", "driver"]
+        }  # fmt: skip
+        allowed = successor(
+            world.broker._running.core.policy.current(), TOML + found.edit + ROLES.partition('"executor"]')[2]
+        )
+        assert world.client.call("PUT", f"{PATH}/manifest", allowed.encode()).status == 200
+        assert membership(machine, ask(machine, machine.attest(), role="driver")).name.role == "driver"
 
 
 def test_replayed_request_is_refused(machine: SimulatedMachine) -> None:

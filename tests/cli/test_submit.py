@@ -170,7 +170,8 @@ def test_a_py_file_that_was_changed_after_trust_is_refused(folder: Path, python:
 
 def test_a_setting_that_was_changed_after_trust_is_refused(folder: Path, python: Path) -> None:
     assert submit(folder, python, "--trust", "job.py").returncode == 0
-    changed = submit(folder, python, "--conf", "spark.hadoop.redoubt.plaintext=allow", "job.py")
+    plaintext = "spark.hadoop.redoubt.plaintext"
+    changed = submit(folder, python, "--conf", f"{plaintext}=allow", "--allow", plaintext, "job.py")
     assert changed.returncode == ExitStatus.REFUSED
 
 
@@ -211,6 +212,7 @@ def test_variables_that_load_code_are_dropped(folder: Path, python: Path) -> Non
     [
         (["--conf", "spark.network.crypto.enabled=false", "job.py"], OptionRefused.code),
         (["--conf", "spark.io.encryption.enabled=false", "job.py"], OptionRefused.code),
+        (["--conf", "spark.hadoop.redoubt.plaintext=allow", "job.py"], OptionRefused.code),
         (["--conf", "spark.jars.packages=evil:evil:1", "job.py"], OptionRefused.code),
         (["--conf", "nonsense", "job.py"], UsageError.code),
         (["--packages", "evil:evil:1", "job.py"], OptionRefused.code),

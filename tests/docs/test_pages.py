@@ -64,6 +64,6 @@ def test_options_and_settings_of_the_page_about_submit_exist() -> None:
     for option in set(re.findall(r"(?<=[`\s])--[a-z][a-z-]+", page)):
         assert option in commands or option == "--month", option
     known = {it.key for it in configuration({}).settings} | {it.key for it in LEGACY}
-    known |= {"spark.option", "spark.executor.memory", "spark.hadoop.redoubt.plaintext", "spark.authenticate.secret"}
+    known |= {"spark.option", "spark.executor.memory", "spark.authenticate.secret"}
     named = set(re.findall(r"spark(?:\.[a-zA-Z]+)+", page)) - {"spark.md", "spark.ssl"}
     assert named <= known

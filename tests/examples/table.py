@@ -38,6 +38,9 @@ def length(text: str) -> str:
     return "something" if text.strip() else ""
 
 
+_COMPARED: Final = ((exact, "all"), (numbers, "all but numbers"), (words, "which words"), (length, "that it prints"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One example that runs here."""
@@ -47,6 +50,13 @@ class Example:
     normalise: Normalise = exact
     #: Why its output is not compared byte for byte.
     reason: str = ""
+    #: Run as a command of its own, not in a batch.
+    alone: bool = False
+
+    @property
+    def compared(self) -> str:
+        """What of its output is compared."""
+        return next(name for normalise, name in _COMPARED if normalise is self.normalise)
 
     @property
     def path(self) -> Path:
@@ -85,6 +95,29 @@ _ARGUMENTS: Final = {
     "mllib/logistic_regression.py": ("points.txt", "3"),
     "mllib/word2vec.py": ("words.txt",),
 }
+#: Programs of every kind: RDDs, SQL, ML, streaming, UDFs, files, arguments.
+_ALONE: Final = frozenset(
+    {
+        "als.py",
+        "kmeans.py",
+        "pagerank.py",
+        "pi.py",
+        "sort.py",
+        "transitive_closure.py",
+        "wordcount.py",
+        "ml/dataframe_example.py",
+        "ml/kmeans_example.py",
+        "ml/logistic_regression_with_elastic_net.py",
+        "ml/pipeline_example.py",
+        "mllib/correlations_example.py",
+        "mllib/recommendation_example.py",
+        "sql/arrow.py",
+        "sql/basic.py",
+        "sql/datasource.py",
+        "sql/udtf.py",
+        "streaming/queue_stream.py",
+    }
+)
 _UNSEEDED: Final = "its random numbers have no seed"
 _SPLIT: Final = "it splits its data at random, without a seed"
 _POLLS: Final = "it polls the state of a running job, as often as the machine lets it"
@@ -139,7 +172,15 @@ def _examples() -> tuple[Example, ...]:
         if path.name == "__init__.py" or name in SKIPPED:
             continue
         normalise, reason = _LOOSE.get(name, (exact, ""))
-        found.append(Example(name=name, arguments=_ARGUMENTS.get(name, ()), normalise=normalise, reason=reason))
+        found.append(
+            Example(
+                name=name,
+                arguments=_ARGUMENTS.get(name, ()),
+                normalise=normalise,
+                reason=reason,
+                alone=name in _ALONE,
+            )
+        )
     return tuple(found)
 
 

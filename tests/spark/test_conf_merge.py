@@ -15,7 +15,7 @@ from redoubt.spark.conf_program import GUARD, GUARDED, REFUSED, submit_settings
 from redoubt.spark.properties import parse_properties
 from redoubt.spark.submission import configuration
 
-SETTINGS = submit_settings(local=True)
+SETTINGS = submit_settings("local[2]")
 EXACT = [it for it in SETTINGS if it.compare is Compare.EXACT]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from redoubt.errors import NotFound, UsageError
-from redoubt.spark.conf_program import JAR
-from redoubt.spark.submission import Submission, is_local
+from redoubt.spark.conf_program import JAR, is_local
+from redoubt.spark.submission import Submission
 
 BUNDLE = "{redoubt:bundle}"
 

@@ -19,6 +19,7 @@ from tests.trust.test_appraisal import signed
 from redoubt.evidence.claims import JSON
 from redoubt.evidence.claims import digest as sha256_text
 from redoubt.keys.register import CommitHead
+from redoubt.pki.spiffe import SpiffeId
 from redoubt.protocol.broker_facts import BrokerFacts
 from redoubt.trust.audit_chain import START, AuditEntry, ChainEnd, next_entry
 from redoubt.trust.audit_head import sign_head
@@ -26,6 +27,7 @@ from redoubt.trust.broker_key import key_id
 from redoubt.trust.dsse import SignedStatement
 from redoubt.trust.receipt import sign_receipt, sign_reported
 from redoubt.trust.receipt_audit import HOLDER, Signatory, proved_part
+from redoubt.trust.receipt_proved import Member
 from redoubt.trust.receipt_values import Reported, Touched
 from redoubt.trust.receipt_verify import Trusted, VerifiedReceipt, verify_receipt
 from redoubt.trust.signer_key import signer_jwk, thumbprint
@@ -55,6 +57,9 @@ class Job:
     #: What it writes, and what that belongs to if it was created.
     output: UUID = REPORT
     parent: UUID | None = None
+    #: What it is in a trust domain, and who else is there.
+    name: SpiffeId | None = None
+    members: tuple[Member, ...] = ()
 
     def __post_init__(self) -> None:
         found = test_ear.simulated() if self.simulated else test_ear.appraisal()
@@ -88,6 +93,8 @@ class Job:
             keys: list[JSON] = [str(UUID(int=100 + place))]
             read: dict[str, JSON] = {"event": "unwrap", "dataset": str(SALES), "data_keys": keys, "head": head}
             rows.append((at, {**whose, **read}))
+            if self.name is not None and place == 0:
+                rows.append((at, {**whose, "event": "certificate", "domain": self.name.domain, "name": str(self.name)}))
         done: JSON = {"number": OUTPUT_HEAD.number, "digest": OUTPUT_HEAD.digest}
         out: dict[str, JSON] = {"dataset": str(self.output)}
         if self.parent is not None:
@@ -133,7 +140,7 @@ class Job:
             at=self.at,
             audit=sign_head(ChainEnd.of(rows[-1]), key=self.key, at=self.at).decode(),
         )
-        proved = proved_part(self.job, rows[1:], by=by)
+        proved = proved_part(self.job, rows[1:], by=by, members=self.members)
         return sign_receipt(proved, report or self.report(), key=self.key, simulated=self.simulated)
 
 

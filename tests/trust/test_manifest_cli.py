@@ -89,6 +89,8 @@ def write_it(terminal: Terminal) -> None:
     run("manifest", "add-grant", "--program", "monthly", "--tee", "amd", "--dataset", "sales", "--read")
     grant = ("manifest", "add-grant", "--program", "monthly", "--tee", "amd", "--dataset", "report")
     run(*grant, "--read", "--write", "--create")
+    role = ("manifest", "add-role", "--program", "monthly", "--tee", "amd", "--domain", "analytics")
+    run(*role, "--role", "driver", "--role", "executor")
 
 
 def test_from_nothing_to_a_manifest_in_force(terminal: Terminal) -> None:

@@ -9,10 +9,9 @@ key, its attestation result or its environment.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from redoubt.agent.environment import CACHE, CONF, ENDPOINT, SCRATCH, SECRETS, S
 from redoubt.agent.measure import MeasuredProgram
 from redoubt.agent.membership import MembershipKeeper, Role
 from redoubt.agent.process import run_program, user_ids
+from redoubt.agent.remains import Remains
 from redoubt.agent.report import Ran, request_receipt
 from redoubt.agent.runtime import make_socket_folder
 from redoubt.agent.status import StatusFile
@@ -94,7 +94,9 @@ def execute(
     attested(agent.current().result)
     with ExitStack() as stack:
         keys = BrokerKeySource(agent)
-        folders = stack.enter_context(_folders())
+        remains = stack.enter_context(Remains())
+        remains.after_a_kill(program.bundle.folder)
+        folders = _folders(remains)
         for name, path in execution.secrets.items():
             create_private_file(folders[SECRETS] / name, keys.resource(path))
         member = None
@@ -109,7 +111,7 @@ def execute(
             program.bundle.let_read(ids[1])
             _give(folders, ids)
         endpoint = stack.enter_context(KeyEndpoint(keys, resources=keys, user=user))
-        folders[ENDPOINT] = endpoint.folder
+        folders[ENDPOINT] = remains.own(endpoint.folder)
         configuration = program.configuration(folders)
         if configuration is not None:
             _write_conf(folders[CONF], configuration, ids)
@@ -137,26 +139,19 @@ def _receipt(agent: AttestedAgent, keys: BrokerKeySource, ran: Ran) -> bytes | R
         return error
 
 
-@contextmanager
-def _folders() -> Iterator[dict[str, Path]]:
+def _folders(remains: Remains) -> dict[str, Path]:
     """Make the program's private folders: secrets and compiled code in memory, scratch where temporary files go."""
-    memory = private_memory_folder("redoubt-run-")
-    scratch = Path(tempfile.mkdtemp(prefix="redoubt-scratch-"))
-    sockets = make_socket_folder("redoubt-py-")
-    try:
-        found = {
-            SECRETS: memory / "secrets",
-            CACHE: memory / "cache",
-            CONF: memory / "conf",
-            SCRATCH: scratch,
-            SOCKETS: sockets,
-        }
-        for folder in found.values():
-            folder.mkdir(mode=0o700, exist_ok=True)
-        yield found
-    finally:
-        for folder in (memory, scratch, sockets):
-            shutil.rmtree(folder, ignore_errors=True)
+    memory = remains.own(private_memory_folder("redoubt-run-"))
+    found = {
+        SECRETS: memory / "secrets",
+        CACHE: memory / "cache",
+        CONF: memory / "conf",
+        SCRATCH: remains.own(Path(tempfile.mkdtemp(prefix="redoubt-scratch-"))),
+        SOCKETS: remains.own(make_socket_folder("redoubt-py-")),
+    }
+    for folder in found.values():
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return found
 
 
 def _give(folders: Mapping[str, Path], ids: tuple[int, int]) -> None:

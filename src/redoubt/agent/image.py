@@ -21,21 +21,19 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from redoubt.agent.hashing import FileHashing
 from redoubt.crypto.encoding import encode_fields
 from redoubt.errors import ProgramFailed
-from redoubt.limits import IMAGE_HASH_THREADS, MAX_CONFIG_BYTES, MAX_IMAGE_FILES
+from redoubt.limits import MAX_CONFIG_BYTES, MAX_IMAGE_FILES
 
 _LABEL: Final = b"redoubt/image/v1"
 _CACHES: Final = "__pycache__"
-_BLOCK: Final = 1024 * 1024
-_BATCH: Final = 64
 _VERSIONED: Final = re.compile(r"python(3\.[0-9]+)t?")
 
 
@@ -50,8 +48,8 @@ class Installation:
     sites: tuple[Path, ...] = ()
 
 
-def image_digest(roots: Sequence[Path]) -> str:
-    """Return the digest of everything below *roots*.
+def image_digest(roots: Sequence[Path], *, meanwhile: Callable[[], object] = lambda: None) -> str:
+    """Return the digest of everything below *roots*; *meanwhile* is called while other processes hash.
 
     Raises:
         ProgramFailed: something cannot be read, or there is too much.
@@ -60,12 +58,12 @@ def image_digest(roots: Sequence[Path]) -> str:
         entries = sorted(_entries(roots))
     except OSError as error:
         raise ProgramFailed(f"{error.filename} of the image cannot be read: {error.strerror}") from None
-    files = [path for path, kind, _ in entries if kind in ("file", "program")]
-    batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
-    with ThreadPoolExecutor(IMAGE_HASH_THREADS) as pool:
-        digests = {path: digest for batch in pool.map(_hash_all, batches) for path, digest in batch}
+    sizes = {path: size for path, kind, _, size in entries if kind in ("file", "program")}
+    with FileHashing(sizes) as hashing:
+        meanwhile()
+        digests = hashing.result()
     whole = hashlib.sha256(encode_fields(_LABEL))
-    for path, kind, link in entries:
+    for path, kind, link, _ in entries:
         value = digests.get(path) or link.encode("utf-8", "surrogateescape")
         whole.update(encode_fields(path.encode("utf-8", "surrogateescape"), kind.encode(), value))
     return "sha256:" + whole.hexdigest()
@@ -202,8 +200,8 @@ def _check_editable(site: Path, added: list[Path]) -> None:
             )
 
 
-def _entries(roots: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
-    """Yield (path, kind, text of the link) of every file below *roots*, once; links out of them count as roots."""
+def _entries(roots: Sequence[Path]) -> Iterator[tuple[str, str, str, int]]:
+    """Yield (path, kind, link's text, size) of every file below *roots*, once; links out of them count as roots."""
     pending = [Path(os.path.realpath(it)) if it.is_dir() else it for it in roots]
     walked: set[Path] = set(pending)
     seen: set[str] = set()
@@ -216,15 +214,15 @@ def _entries(roots: Sequence[Path]) -> Iterator[tuple[str, str, str]]:
             if len(seen) > MAX_IMAGE_FILES:
                 raise ProgramFailed(f"the image has more than {MAX_IMAGE_FILES} files")
             if stat.S_ISLNK(status.st_mode):
-                yield path, "link", os.readlink(path)
+                yield path, "link", os.readlink(path), 0
                 target = Path(os.path.realpath(path))
                 if target.exists() and walked.isdisjoint((target, *target.parents)):
                     walked.add(target)
                     pending.append(target)
             elif stat.S_ISREG(status.st_mode):
-                yield path, "program" if status.st_mode & 0o111 else "file", ""
+                yield path, "program" if status.st_mode & 0o111 else "file", "", status.st_size
             else:
-                yield path, "other", ""
+                yield path, "other", "", 0
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -241,21 +239,3 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                         pending.append(it.path)
                 else:
                     yield it.path, it.stat(follow_symlinks=False)
-
-
-def _hash_all(paths: list[str]) -> list[tuple[str, bytes]]:
-    return [(path, _hash(path)) for path in paths]
-
-
-def _hash(path: str) -> bytes:
-    digest = hashlib.sha256()
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            while block := os.read(descriptor, _BLOCK):
-                digest.update(block)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise ProgramFailed(f"{path} of the image cannot be read: {error.strerror}") from None
-    return digest.digest()

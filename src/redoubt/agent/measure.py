@@ -11,7 +11,7 @@ the copy, the interpreter's installation, a whole environment, a whole configura
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -101,8 +101,12 @@ class MeasuredProgram:
         self.close()
 
 
-def measure(spec: ProgramSpec, *, caller: Mapping[str, str]) -> MeasuredProgram:
+def measure(
+    spec: ProgramSpec, *, caller: Mapping[str, str], meanwhile: Callable[[], object] = lambda: None
+) -> MeasuredProgram:
     """Copy and hash the program of *spec*; *caller* is the environment in which it was asked for.
+
+    *meanwhile* is called while the image is hashed, by other processes: to load what is needed next.
 
     Raises:
         ProgramFailed: it cannot be read, or would load code that nothing measures.
@@ -136,7 +140,7 @@ def measure(spec: ProgramSpec, *, caller: Mapping[str, str]) -> MeasuredProgram:
         descriptor = ProgramDescriptor(
             files=bundle.files,
             interpreter=command.interpreter,
-            image=image_digest(roots),
+            image=image_digest(roots, meanwhile=meanwhile),
             jvm_options=jvm_options,
             argv=command.argv,
             environment=environment,

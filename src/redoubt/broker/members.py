@@ -3,8 +3,8 @@
 The rules, in the order in which they are applied:
 
 1. The caller holds an attestation result (:meth:`redoubt.broker.attested.Keys.authenticate`).
-2. Its request is for a key that signed the request *for this result*, and names nobody (:mod:`redoubt.pki.request`).
-3. The manifest in force lets the attested program take the role, on a TEE that its evidence satisfied.
+2. The manifest in force lets the attested program take the role, on a TEE that its evidence satisfied.
+3. Its request is for a key that signed the request *for this result*, and names nobody (:mod:`redoubt.pki.request`).
 4. A request is good once.
 
 The name follows from what was attested: domain and role from the manifest, the id from the attested key. The answer is
@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import rfc8785
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -25,12 +25,14 @@ from redoubt.broker.attested import Attested
 from redoubt.broker.core import Core, Event
 from redoubt.broker.derive import derived_key
 from redoubt.broker.release import release_role
+from redoubt.errors import RoleRefused
 from redoubt.evidence.claims import JSON
 from redoubt.pki.authority import domain_authority, domain_secret, trust_bundle
 from redoubt.pki.request import verify_request
 from redoubt.pki.spiffe import SpiffeId
 from redoubt.protocol.jwe import encrypt
 from redoubt.protocol.membership import CertificateRequest, Membership
+from redoubt.trust.refusal import Refusal
 
 _LABEL: Final = b"redoubt/trust-domains/v1"
 _ID_DIGITS: Final = 32
@@ -46,8 +48,8 @@ class Members:
         """Return certificate, trusted CAs and the domain's secret, encrypted to the attested key.
 
         Raises:
+            RoleRefused: the manifest does not let the program take the role; with the refusal's id.
             RequestRefused: the request is not one for this result, or its key did not sign it.
-            RoleRefused: the manifest does not let the program take the role.
             NonceReplayed: the request was answered before.
         """
         core, result, now = self.core, attested.result, self.core.clock()
@@ -56,9 +58,9 @@ class Members:
             "role": request.role,
             "manifest": attested.policy.digest,
         }
+        facts["program"] = self._may_be(attested, request)
         with core.audited(Event.CERTIFICATE, facts):
             key = verify_request(request.request, result=result.token_id)
-            facts["program"] = release_role(result, policy=attested.policy, domain=request.domain, role=request.role)
             once = UUID(bytes=sha256(request.request).digest()[:16])
             core.store.sessions.use_once(once, expires=result.valid_until)
             name = SpiffeId(domain=request.domain, role=request.role, id=_id_of(attested))
@@ -72,6 +74,18 @@ class Members:
             secret=domain_secret(seed, domain=name.domain),
         )
         return encrypt(membership.encode(), attested.recipient)
+
+    def _may_be(self, attested: Attested, request: CertificateRequest) -> str:
+        """Return the name of the program that may take the role; raises RoleRefused, with the refusal's id."""
+        core, result, domain, role = self.core, attested.result, request.domain, request.role
+        try:
+            return release_role(result, policy=attested.policy, domain=domain, role=role)
+        except RoleRefused as error:
+            record = Refusal.no_role(
+                result, domain=domain, role=role, policy=attested.policy, now=core.clock(), refusal_id=uuid4()
+            )
+            core.keep_refusal(Event.CERTIFICATE, error, record)
+            raise RoleRefused(error.what, refusal=record.id) from None
 
 
 def _id_of(attested: Attested) -> str:

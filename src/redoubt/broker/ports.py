@@ -88,6 +88,9 @@ class AuditLog(Protocol):
     def of_job(self, job: str, *, start: int = 1) -> Sequence[AuditEntry]:
         """Return a page of the rows whose event names *job* as its holder, from number *start* on."""
 
+    def of_domain(self, domain: str, *, since: datetime, start: int = 1) -> Sequence[AuditEntry]:
+        """Return a page of the rows that gave certificates of *domain* at *since* or later, from number *start* on."""
+
     def head(self) -> AuditEntry | None:
         """Return the newest row."""
 
@@ -148,6 +151,9 @@ class ReceiptStore(Protocol):
 
     def get(self, job: str) -> bytes:
         """Return the receipt of a job; raises ReceiptMissing."""
+
+    def closed_at(self, job: str) -> datetime | None:
+        """Return when a job asked for its receipt, None if it did not."""
 
     def is_closed(self, job: str) -> bool:
         """Return whether a job asked for its receipt."""

@@ -9,20 +9,24 @@ A job is closed before its rows are read, and the log refuses rows that give som
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from redoubt.broker.attested import Attested
 from redoubt.broker.core import Core, Event
 from redoubt.errors import ReceiptConflict
 from redoubt.evidence.claims import digest as sha256_text
+from redoubt.limits import ROLE_CERTIFICATE_SECONDS
+from redoubt.pki.spiffe import SpiffeId
 from redoubt.protocol.broker_facts import BrokerFacts
 from redoubt.trust.audit_chain import START, AuditEntry, ChainEnd
 from redoubt.trust.audit_head import sign_head
 from redoubt.trust.dsse import SignedStatement
 from redoubt.trust.receipt import check_reported, parse_report, sign_receipt
-from redoubt.trust.receipt_audit import Signatory, proved_part
+from redoubt.trust.receipt_audit import Signatory, certified, member_part, proved_part
+from redoubt.trust.receipt_proved import Member
 from redoubt.trust.receipt_verify import Trusted, verify_receipt
 
 
@@ -58,6 +62,7 @@ class Receipts:
     def _make(self, attested: Attested, report: SignedStatement) -> bytes:
         core = self.core
         rows = tuple(self._rows(attested.job))
+        members = tuple(self._members(attested.job, rows))
         # After the rows: the head covers every one of them, and its time is the receipt's.
         newest, now = core.store.audit.head(), core.clock()
         end = START if newest is None else ChainEnd.of(newest)
@@ -70,10 +75,28 @@ class Receipts:
             audit=sign_head(end, key=key, at=now).decode(),
         )
         simulated = core.settings.development
-        made = sign_receipt(proved_part(attested.job, rows, by=by), report, key=key, simulated=simulated)
+        proved = proved_part(attested.job, rows, by=by, members=members)
+        made = sign_receipt(proved, report, key=key, simulated=simulated)
         trusted = Trusted(brokers=frozenset({core.id}), simulated=simulated)
         verify_receipt(made, trusted=trusted, now=now)
         return made
+
+    def _members(self, job: str, rows: Sequence[AuditEntry]) -> Iterator[Member]:
+        """Yield everybody else who could be a peer of *job*: who had a certificate of its domain and had not ended."""
+        own = next(filter(None, map(certified, rows)), None)
+        if own is None:
+            return
+        lifetime = timedelta(seconds=ROLE_CERTIFICATE_SECONDS)
+        names: dict[str, SpiffeId] = {}
+        start = 1
+        while page := self.core.store.audit.of_domain(own.name.domain, since=own.at - lifetime, start=start):
+            for it in filter(None, map(certified, page)):
+                names.setdefault(it.job, it.name)
+            start = page[-1].number + 1
+        for other, name in names.items():
+            closed = self.core.store.receipts.closed_at(other)
+            if other != job and (closed is None or closed >= own.at):
+                yield member_part(name, other, self._rows(other))
 
     def _rows(self, job: str) -> Iterator[AuditEntry]:
         start = 1

@@ -151,7 +151,8 @@ AUDIT: Final = Table(
     Column("previous", Text, nullable=False),
     Column("digest", Text, nullable=False),
 )
-#: Which rows of the audit log are about one job. Its receipt is made of them; each row says so itself, too.
+#: Which rows of the audit log are about one job, or gave certificates of one trust domain. Receipts are made of them;
+#: each row says so itself, too.
 AUDIT_JOBS: Final = Table(
     "audit_jobs",
     METADATA,

@@ -9,7 +9,7 @@ A row that gives something to a job is decided in the same transaction: once the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,9 +24,13 @@ from redoubt.evidence.claims import JSON
 from redoubt.evidence.strict_json import parse_object
 from redoubt.limits import MAX_AUDIT_BATCH, MAX_AUDIT_EVENT_BYTES, MAX_AUDIT_PAGE
 from redoubt.trust.audit_chain import START, AuditEntry, ChainEnd, event_text, next_entry
-from redoubt.trust.receipt_audit import HOLDER, giving_job, refused_as
+from redoubt.trust.receipt_audit import GRANTED, HOLDER, giving_job, refused_as
 
 _COLUMNS: Final = (AUDIT.c.number, AUDIT.c.at, AUDIT.c.event, AUDIT.c.previous, AUDIT.c.digest)
+
+
+#: In the place of a job, which is a digest.
+_DOMAIN: Final = "domain:"
 
 
 class SqlAudit:
@@ -61,9 +65,9 @@ class SqlAudit:
                 entries.append(next_entry(end, judged, at=at))
                 end = ChainEnd.of(entries[-1])
             connection.execute(insert(AUDIT), [_row(entry) for entry in entries])
-            jobs = [{"job": job, "number": it.number} for it in entries if isinstance(job := it.event.get(HOLDER), str)]
-            if jobs:
-                connection.execute(insert(AUDIT_JOBS), jobs)
+            index = [{"job": key, "number": it.number} for it in entries for key in _indexed(it)]
+            if index:
+                connection.execute(insert(AUDIT_JOBS), index)
             connection.execute(update(AUDIT_HEAD).values(number=end.number, digest=end.digest))
             return entries
 
@@ -83,13 +87,22 @@ class SqlAudit:
 
     def of_job(self, job: str, *, start: int = 1) -> Sequence[AuditEntry]:
         """Return a page of the rows about *job*, from number *start* on."""
+        return self._of(job, start, since=None)
+
+    def of_domain(self, domain: str, *, since: datetime, start: int = 1) -> Sequence[AuditEntry]:
+        """Return a page of the rows that gave certificates of a trust domain *since* then, from number *start* on."""
+        return self._of(_DOMAIN + domain, start, since=since)
+
+    def _of(self, key: str, start: int, *, since: datetime | None) -> Sequence[AuditEntry]:
         statement = (
             select(*_COLUMNS)
             .join(AUDIT_JOBS, AUDIT_JOBS.c.number == AUDIT.c.number)
-            .where(AUDIT_JOBS.c.job == job, AUDIT_JOBS.c.number >= start)
+            .where(AUDIT_JOBS.c.job == key, AUDIT_JOBS.c.number >= start)
             .order_by(AUDIT.c.number)
             .limit(MAX_AUDIT_PAGE)
         )
+        if since is not None:
+            statement = statement.where(AUDIT.c.at >= to_microseconds(since))
         rows = self._database.reading(lambda connection: fetch(connection, statement))
         return tuple(map(_entry, rows))
 
@@ -114,6 +127,16 @@ def lock_log(connection: Connection) -> ChainEnd:
     if (START if newest is None else ChainEnd(number=newest[0], digest=newest[4])) != end:
         raise AuditTruncated(f"the newest row of the audit log is not row {end.number}, which was written last")
     return end
+
+
+def _indexed(entry: AuditEntry) -> Iterator[str]:
+    """Yield under what a row is found again: its job, and the trust domain of a certificate that it gave."""
+    event = entry.event
+    if isinstance(job := event.get(HOLDER), str):
+        yield job
+    issued = (event.get("event"), event.get("decision")) == ("certificate", GRANTED)
+    if issued and isinstance(domain := event.get("domain"), str):
+        yield _DOMAIN + domain
 
 
 def _closed(connection: Connection, jobs: set[str | None]) -> frozenset[str | None]:

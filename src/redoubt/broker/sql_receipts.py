@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 from redoubt.broker.database import Database, fetch_one
 from redoubt.broker.header import READER
 from redoubt.broker.ports import ClosedJob
-from redoubt.broker.schema import RECEIPTS, to_microseconds
+from redoubt.broker.schema import RECEIPTS, from_microseconds, to_microseconds
 from redoubt.broker.sql_audit import lock_log
 from redoubt.errors import ReceiptMissing, UsageError
 from redoubt.limits import MAX_RECEIPT_BYTES
@@ -59,10 +59,15 @@ class SqlReceipts:
         found = self._database.reading(lambda connection: _closed(connection, job))
         return _there(None if found is None else found.receipt)
 
+    def closed_at(self, job: str) -> datetime | None:
+        """Return when a job asked for its receipt, None if it did not."""
+        statement = select(RECEIPTS.c.at).where(RECEIPTS.c.job == job)
+        row = self._database.reading(lambda connection: fetch_one(connection, statement))
+        return None if row is None else from_microseconds(READER.exactly(int, row[0]))
+
     def is_closed(self, job: str) -> bool:
         """Return whether a job asked for its receipt."""
-        statement = select(RECEIPTS.c.job).where(RECEIPTS.c.job == job)
-        return self._database.reading(lambda connection: fetch_one(connection, statement)) is not None
+        return self.closed_at(job) is not None
 
 
 def _closed(connection: Connection, job: str) -> ClosedJob | None:

@@ -5,7 +5,6 @@ What the program prints is the program's: Redoubt speaks on stderr, and prints n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 from redoubt.cli.agent_receipt import ReceiptOption, RequireReceiptOption
 from redoubt.cli.attest import Choice
 from redoubt.cli.attested import (
+    BrokerChoice,
     BrokerIdOption,
     BrokerOption,
     CaOption,
@@ -24,10 +24,10 @@ from redoubt.cli.attested import (
     ManifestOption,
     SecretOption,
     UserOption,
+    measured,
     pairs,
 )
 from redoubt.cli.files import write_file
-from redoubt.cli.progress import waiting
 from redoubt.cli.session import Session, command, group
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def exec_(
     from redoubt.agent.exec import Execution
     from redoubt.agent.membership import Role
     from redoubt.agent.process import protect_agent
-    from redoubt.cli.attested import BrokerChoice, ReceiptChoice, check_ready, run_attested
+    from redoubt.cli.attested import ReceiptChoice, check_ready, run_attested
 
     choice = BrokerChoice(broker=broker, ca=ca, broker_id=broker_id, manifest=manifest, tee=tee)
     execution = Execution(
@@ -140,7 +140,7 @@ def exec_(
     )
     protect_agent()
     check_ready(session, choice)
-    with _measured(session, cmd, py_files, jars, files, jvm_option, conf, env) as program:
+    with _measured(session, cmd, py_files, jars, files, jvm_option, conf, env, choice=choice) as program:
         ended = run_attested(
             session,
             program,
@@ -189,9 +189,10 @@ def _measured(
     jvm_option: list[str] | None,
     conf: list[str] | None,
     env: list[str] | None,
+    *,
+    choice: BrokerChoice | None = None,
 ) -> Iterator[MeasuredProgram]:
     from redoubt.agent.measure import ProgramSpec
-    from redoubt.agent.measure import measure as measure_program
 
     spec = ProgramSpec(
         command=tuple(cmd),
@@ -202,7 +203,5 @@ def _measured(
         conf=pairs(conf, "--conf"),
         environment=pairs(env, "--env"),
     )
-    with waiting("measuring the program", say=session.output.say):
-        program = measure_program(spec, caller=dict(os.environ))
-    with program:
+    with measured(session, spec, choice=choice) as program:
         yield program

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +15,15 @@ import typer
 
 from redoubt.cli.attest import Choice
 from redoubt.cli.files import read_file, write_file
+from redoubt.cli.progress import waiting
 from redoubt.cli.session import Session
-from redoubt.errors import UsageError
+from redoubt.errors import UsageError, WorkspaceMissing
 from redoubt.limits import MAX_CONFIG_BYTES
 
 if TYPE_CHECKING:
     from redoubt.agent.attest import AttestedAgent
     from redoubt.agent.exec import Execution
-    from redoubt.agent.measure import MeasuredProgram
+    from redoubt.agent.measure import MeasuredProgram, ProgramSpec
     from redoubt.keys.workspace import Workspace
     from redoubt.protocol.https import Brokers
 
@@ -50,6 +53,11 @@ EnvOption = Annotated[
 DescriptorOption = Annotated[
     Path | None, typer.Option("--descriptor-out", metavar="FILE", help="Write the descriptor to this file.")
 ]
+
+
+#: What is needed once a program is measured, a second of imports: loaded while other processes hash.
+_LATER = ("redoubt.agent.exec", "redoubt.agent.attest", "redoubt.protocol.https", "redoubt.cli.agent_receipt")
+_LATER_WITHOUT_BROKER = ("redoubt_dev.broker", "redoubt_dev.laptop", "redoubt.trust.plan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +96,10 @@ class ReceiptChoice:
         return self.required or self.file is not None
 
 
-def check_ready(session: Session, choice: BrokerChoice) -> None:
+def check_ready(session: Session, choice: BrokerChoice, *, or_temporary: bool = False) -> None:
     """Find what would keep a program from being attested, before measuring it, which takes seconds.
+
+    *or_temporary*: without a workspace one is made for the run.
 
     Raises:
         UsageError, TeeMissing, WorkspaceError: what :func:`run_attested` would raise.
@@ -99,9 +109,40 @@ def check_ready(session: Session, choice: BrokerChoice) -> None:
 
     if choice.brokers() is not None:
         choose(choice.tee)
-    else:
-        require_development()
+        return
+    require_development()
+    try:
         _ = session.workspace
+    except WorkspaceMissing:
+        if not or_temporary or session.options.workspace is not None:
+            raise
+
+
+@contextmanager
+def measured(
+    session: Session,
+    spec: ProgramSpec,
+    *,
+    choice: BrokerChoice | None = None,
+    caller: Mapping[str, str] | None = None,
+) -> Iterator[MeasuredProgram]:
+    """Measure the program of *spec*, showing that this goes on; *choice* is to whom it will be attested, if at all.
+
+    *caller* is the environment in which it was asked for, this process's by default.
+
+    Raises:
+        ProgramFailed, ProgramInvalid: it cannot be measured.
+    """
+    from redoubt.agent.measure import measure
+
+    def load() -> None:
+        for name in () if choice is None else _LATER if choice.broker else (*_LATER, *_LATER_WITHOUT_BROKER):
+            importlib.import_module(name)
+
+    with waiting("measuring the program", say=session.output.say):
+        program = measure(spec, caller=dict(os.environ) if caller is None else caller, meanwhile=load)
+    with program:
+        yield program
 
 
 def run_attested(
@@ -152,8 +193,6 @@ def run_attested(
 
 def _is_temporary(session: Session, workspace: Workspace | None) -> bool:
     """Return whether *workspace* was made for a run: nobody could ask its broker for the receipt later."""
-    from redoubt.errors import WorkspaceMissing
-
     try:
         return workspace is not None and workspace is not session.workspace
     except WorkspaceMissing:
@@ -163,7 +202,6 @@ def _is_temporary(session: Session, workspace: Workspace | None) -> bool:
 @contextmanager
 def workspace_or_temporary(session: Session) -> Iterator[Workspace]:
     """Yield the workspace that was named or is nearest, or else one for this run alone, which says so."""
-    from redoubt.errors import WorkspaceMissing
     from redoubt.keys.workspace import Workspace
 
     try:

@@ -17,6 +17,7 @@ import typer
 
 from redoubt.cli.agent import CommandArgument, FilesOption, JarsOption, PyFilesOption
 from redoubt.cli.attest import Choice
+from redoubt.cli.attested import BrokerChoice, check_ready, measured
 from redoubt.cli.session import Session, command, group
 from redoubt.errors import TeeMissing, UsageError
 
@@ -46,6 +47,12 @@ def up(
     domain: Annotated[
         str | None, typer.Option("--domain", metavar="DOMAIN", help="Its trust domain (default: its name).")
     ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=0, max=65535, metavar="PORT", help="The master's port; 0: any (default: 7077, if free)."
+        ),
+    ] = None,
     broker: Annotated[
         str | None,
         typer.Option("--broker", metavar="URL", help="The broker of the trust domain (default: a development broker)."),
@@ -64,6 +71,8 @@ def up(
 
     if broker and not (ca and broker_id):
         raise UsageError("--broker needs --ca and --broker-id: every agent of the cluster pins both")
+    listed = [broker] if broker else None
+    check_ready(session, BrokerChoice(broker=listed, ca=ca, broker_id=broker_id, manifest=None, tee=tee))
     workspace, say = session.workspace, session.output.say
     trust_domain, home = domain or name, _java_home()
     development = broker is None
@@ -78,6 +87,7 @@ def up(
             folder=folder,
             domain=trust_domain,
             host="127.0.0.1",
+            port=port,
             workers=workers,
             cores=cores,
             worker_memory=memory,
@@ -128,14 +138,14 @@ def trust(
 
     Development only. Other manifests say so under `[[roles]]`.
     """
-    from redoubt.agent.measure import ProgramSpec, measure
+    from redoubt.agent.measure import ProgramSpec
     from redoubt.cli.agent_local import trust_program
 
     state = _state(session, name)
     spec = ProgramSpec(
         command=tuple(cmd), py_files=tuple(py_files or ()), jars=tuple(jars or ()), files=tuple(files or ())
     )
-    with measure(spec, caller=dict(os.environ)) as program:
+    with measured(session, spec) as program:
         roles = frozenset({(state.domain, "driver")})
         signed = trust_program(session.workspace, cmd, program, say=session.output.say, roles=roles)
         session.output.result(
@@ -254,7 +264,7 @@ def _trust_roles(session: Session, domain: str, java_home: str) -> None:
     """Make the development manifest trust this installation's programs of a cluster."""
     from dataclasses import replace
 
-    from redoubt.agent.measure import ProgramSpec, measure
+    from redoubt.agent.measure import ProgramSpec
     from redoubt.cli.manifest import plan_text
     from redoubt.spark.cluster import options
     from redoubt.trust.plan import plan
@@ -273,8 +283,7 @@ def _trust_roles(session: Session, domain: str, java_home: str) -> None:
     }
     caller = {"PATH": f"{java_home}/bin:/usr/bin:/bin", "JAVA_HOME": java_home}
     first = next(iter(modules.values()))
-    session.output.say("measuring the programs of the cluster")
-    with measure(ProgramSpec(command=(sys.executable, "-m", first)), caller=caller) as program:
+    with measured(session, ProgramSpec(command=(sys.executable, "-m", first)), caller=caller) as program:
         descriptor = program.descriptor
     trusted = {}
     for role, module in modules.items():  # one installation, so one image: they differ in the module alone

@@ -25,6 +25,7 @@ from redoubt.errors import (
     GrantMissing,
     NotFound,
     ProgramRefused,
+    RoleNotGranted,
     UsageError,
     WorkspaceMissing,
 )
@@ -38,7 +39,7 @@ app = typer.Typer()
 REFUSALS = "refusals"
 _ID: Final = re.compile(r"[0-9a-fA-F]{8}[0-9a-fA-F-]{0,28}")
 #: What trusting a program mends.
-_TRUSTED: Final = frozenset({ProgramRefused.code, ArgumentsRefused.code, GrantMissing.code})
+_TRUSTED: Final = frozenset({ProgramRefused.code, ArgumentsRefused.code, GrantMissing.code, RoleNotGranted.code})
 
 
 @command(app, example="redoubt explain 6fa8… --broker https://broker:8443 --ca ca.pem --owner-key alice.pem")
@@ -116,7 +117,9 @@ def _development(session: Session, record: Refusal) -> str | None:
         return None
     if not history or record.manifest not in {it.digest for it in history} or not is_development(history[-1]):
         return None
-    return "`redoubt agent trust -- CMD` makes this edit"
+    if RoleNotGranted.code in {it.code for it in record.failures}:
+        return "`redoubt submit --trust …`, or `redoubt cluster trust -- CMD`, makes this edit for a driver"
+    return "`redoubt agent trust -- CMD`, or `redoubt submit --trust …`, makes this edit"
 
 
 def _facts(record: Refusal) -> dict[str, Json]:

@@ -215,16 +215,35 @@ def add_grant(
     manifest: FileOption = DEFAULT,
 ) -> None:
     """Let a program, on a TEE, read or write a dataset, or create datasets in it."""
-    from redoubt.trust import edit
-
     actions = [word for word, wanted in (("read", read), ("write", write), ("create", create)) if wanted]
     if not actions:
         raise UsageError("a grant needs at least one of --read, --write, --create")
-    text = edit.add_grant(read_text(manifest), {"program": program, "tee": tee, "dataset": dataset, "actions": actions})
-    write_file(manifest, text.encode(), replace=True)
-    what = f"{program} on {tee} may {' and '.join(actions)} {dataset}"
-    session.output.result({"manifest": str(manifest), "added": "grant"}, text=what)
-    _say_what_is_missing(session, manifest)
+    fields: dict[str, Toml] = {"program": program, "tee": tee, "dataset": dataset, "actions": actions}
+    _add_entry(session, manifest, "grants", fields, text=f"{program} on {tee} may {' and '.join(actions)} {dataset}")
+
+
+@command(
+    app,
+    name="add-role",
+    example="redoubt manifest add-role --program monthly --tee amd --domain analytics --role driver",
+)
+def add_role(
+    session: Session,
+    *,
+    program: Annotated[str, typer.Option("--program", metavar="NAME", help="The program.")],
+    tee: Annotated[str, typer.Option("--tee", metavar="NAME", help="The TEE.")],
+    domain: Annotated[str, typer.Option("--domain", metavar="DOMAIN", help="The trust domain.")],
+    role: Annotated[
+        list[str],
+        typer.Option(
+            "--role", metavar="ROLE", help="Of a Spark cluster: master, worker, executor, driver; repeatable."
+        ),
+    ],
+    manifest: FileOption = DEFAULT,
+) -> None:
+    """Let a program, on a TEE, take a role in a trust domain: be a part of its cluster."""
+    fields: dict[str, Toml] = {"program": program, "tee": tee, "domain": domain, "roles": role}
+    _add_entry(session, manifest, "roles", fields, text=f"{program} on {tee} may be {' and '.join(role)} in {domain}")
 
 
 def owner_key_path(session: Session, owner: str) -> Path:
@@ -243,6 +262,14 @@ def _add(session: Session, manifest: Path, path: tuple[str, str], fields: dict[s
     write_file(manifest, text.encode(), replace=True)
     where = ".".join(path)
     session.output.result({"manifest": str(manifest), "added": where}, text=f"added {where} to {manifest}")
+    _say_what_is_missing(session, manifest)
+
+
+def _add_entry(session: Session, manifest: Path, room: str, fields: dict[str, Toml], *, text: str) -> None:
+    from redoubt.trust.edit import add_entry
+
+    write_file(manifest, add_entry(read_text(manifest), room, fields).encode(), replace=True)
+    session.output.result({"manifest": str(manifest), "added": room.removesuffix("s")}, text=text)
     _say_what_is_missing(session, manifest)
 
 

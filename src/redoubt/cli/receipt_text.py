@@ -11,7 +11,8 @@ from redoubt.errors import ReceiptDataset
 from redoubt.keys.register import CommitHead
 from redoubt.trust.policy import Action, Manifest
 from redoubt.trust.receipt import Receipt
-from redoubt.trust.receipt_values import Commit, Proved, Release, Reported
+from redoubt.trust.receipt_proved import Member, Proved
+from redoubt.trust.receipt_values import Commit, Release, Reported
 from redoubt.trust.receipt_verify import VerifiedReceipt
 
 _SIMULATED = "SIMULATED: of a development broker; it proves nothing about hardware"
@@ -58,6 +59,9 @@ def _facts(
         f"ran on     {it.tee}, binding {it.binding}{status}, evidence {it.evidence}, {it.at.isoformat()}"
         for it, status in zip(proved.roles, statuses or [""] * len(proved.roles), strict=True)
     )
+    if proved.name is not None:
+        yield f"as         {proved.name}"
+    yield from _limited(_member(it, {found.digest: name for name, found in known}) for it in proved.members)
     names = {} if manifest is None else {it.id: name for name, it in manifest.datasets.items()}
     yield from _limited(
         f"input      {it.dataset}{_named(it, names)}  {_commit(it.head)}, {counted(it.data_keys, 'key')}"
@@ -69,6 +73,18 @@ def _facts(
     engine = ", ".join(f"{name} {version}" for name, version in sorted(reported.engine.items()))
     yield f"reported   {engine}"
     yield f"           {reported.started.isoformat()} to {reported.ended.isoformat()}, exit status {reported.status}"
+
+
+def _member(member: Member, names: Mapping[str, str]) -> str:
+    """Return one line of another role of the trust domain: who it was, and whether it was given data."""
+    last = member.roles[-1]
+    keys = sum(it.data_keys for it in member.releases)
+    given = f", {counted(keys, 'data key')}" if keys else ""
+    program = names.get(last.program, last.program)
+    return (
+        f"with       {member.name.role}  {program}  {last.tee}, binding {last.binding}, evidence {last.evidence}, "
+        f"result {last.token}{given}"
+    )
 
 
 def _named(it: Release | Commit, names: Mapping[UUID, str]) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -23,15 +22,14 @@ from redoubt.cli.attested import (
     ReceiptChoice,
     SecretOption,
     UserOption,
+    check_ready,
+    measured,
     pairs,
     run_attested,
     workspace_or_temporary,
 )
 from redoubt.cli.session import Session, command
 from redoubt.errors import TeeMissing
-
-if TYPE_CHECKING:
-    from redoubt.agent.measure import ProgramSpec
 
 app = typer.Typer()
 
@@ -81,22 +79,23 @@ def run(
     made for this run.
     """
     from redoubt.agent.exec import Execution
-    from redoubt.agent.measure import ProgramSpec, measure
+    from redoubt.agent.measure import ProgramSpec
     from redoubt.agent.process import protect_agent
 
     chosen, why = choose_tee(tee, with_broker=bool(broker))
     session.output.say(f"tee {chosen}: {why}")
     choice = BrokerChoice(broker=broker, ca=ca, broker_id=broker_id, manifest=manifest, tee=chosen)
     execution = Execution(secrets=pairs(secret, "--secret"), user=user)
-    spec: ProgramSpec = ProgramSpec(
+    spec = ProgramSpec(
         command=tuple(cmd),
         py_files=tuple(py_files or ()),
         files=tuple(files or ()),
         environment=pairs(env, "--env"),
     )
     protect_agent()
+    check_ready(session, choice, or_temporary=True)
     place = nullcontext() if choice.broker else workspace_or_temporary(session)
-    with measure(spec, caller=dict(os.environ)) as program, place as workspace:
+    with place as workspace, measured(session, spec, choice=choice) as program:
         status = run_attested(
             session,
             program,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -29,10 +29,13 @@ from redoubt.cli.attested import (
     ReceiptChoice,
     SecretOption,
     UserOption,
+    check_ready,
+    measured,
     pairs,
     run_attested,
     workspace_or_temporary,
 )
+from redoubt.cli.joining import DomainOption, Joining, joining
 from redoubt.cli.log_file import copied_to
 from redoubt.cli.session import Session, command
 from redoubt.errors import OptionRefused, UsageError
@@ -61,6 +64,7 @@ def submit(
     ca: CaOption = None,
     broker_id: BrokerIdOption = None,
     manifest: ManifestOption = None,
+    domain: DomainOption = None,
     tee: Annotated[Choice, typer.Option("--tee", help="The TEE to use.")] = Choice.AUTO,
     secret: SecretOption = None,
     user: UserOption = None,
@@ -88,6 +92,7 @@ def submit(
     """
     from redoubt.agent.exec import Execution
     from redoubt.agent.process import protect_agent
+    from redoubt.spark.conf_program import is_local
 
     choice = BrokerChoice(broker=broker, ca=ca, broker_id=broker_id, manifest=manifest, tee=tee)
     execution = Execution(secrets=pairs(secret, "--secret"), user=user)
@@ -97,24 +102,34 @@ def submit(
         for notice in submission.notices:
             session.output.say(notice)
         words = ("spark-submit", str(submission.application))
-        with _measured(submission, python, pairs(env, "--env")) as program:
-            if measure_only:
+        spec = submission.program(python=python or Path(sys.executable), environment=pairs(env, "--env"))
+        if measure_only:
+            with measured(session, spec) as program:
                 _print_digest(session, program, out)
-                return
-            if trust:
-                _trust(session, words, program)
-                return
-            with nullcontext() if choice.broker else workspace_or_temporary(session) as workspace:
-                status = run_attested(
-                    session,
-                    program,
-                    words,
-                    choice=choice,
-                    execution=execution,
-                    descriptor_out=out,
-                    receipt=ReceiptChoice(file=receipt, required=require_receipt),
-                    workspace=workspace,
-                )
+            return
+        cluster = None if is_local(submission.master) else joining(session, submission.master, choice, domain)
+        if trust:
+            _ = session.workspace
+            with measured(session, spec) as program:
+                _trust(session, words, program, cluster)
+            return
+        choice = choice if cluster is None else cluster.choice
+        check_ready(session, choice, or_temporary=True)
+        place = nullcontext() if choice.broker else workspace_or_temporary(session)
+        with place as workspace, measured(session, spec, choice=choice) as program:
+            if cluster is not None:
+                cluster.trust_first(session, words, program)
+                execution = cluster.execution(execution, program)
+            status = run_attested(
+                session,
+                program,
+                words,
+                choice=choice,
+                execution=execution,
+                descriptor_out=out,
+                receipt=ReceiptChoice(file=receipt, required=require_receipt),
+                workspace=workspace,
+            )
     raise typer.Exit(status)
 
 
@@ -183,15 +198,6 @@ def _from_files(given: Mapping[str, Any]) -> dict[str, str]:
     return {key: value for key, value in found.items() if key.startswith("spark.")}  # Spark ignores others
 
 
-@contextmanager
-def _measured(submission: Submission, python: Path | None, environment: Mapping[str, str]) -> Iterator[MeasuredProgram]:
-    from redoubt.agent.measure import measure
-
-    spec = submission.program(python=python or Path(sys.executable), environment=environment)
-    with measure(spec, caller=dict(os.environ)) as program:
-        yield program
-
-
 def _print_digest(session: Session, program: MeasuredProgram, out: Path | None) -> None:
     import json
 
@@ -206,10 +212,13 @@ def _print_digest(session: Session, program: MeasuredProgram, out: Path | None) 
     )
 
 
-def _trust(session: Session, words: tuple[str, ...], program: MeasuredProgram) -> None:
+def _trust(session: Session, words: tuple[str, ...], program: MeasuredProgram, cluster: Joining | None) -> None:
     from redoubt.cli.agent_local import trust_program
 
-    signed = trust_program(session.workspace, words, program, say=session.output.say)
+    if cluster is not None:
+        signed = cluster.trust(session, words, program)
+    else:
+        signed = trust_program(session.workspace, words, program, say=session.output.say)
     session.output.result(
         {"digest": program.descriptor.digest, "manifest": signed.digest, "version": signed.manifest.version},
         text=f"manifest version {signed.manifest.version}, {signed.digest}, trusts {program.descriptor.digest}",

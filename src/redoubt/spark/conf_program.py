@@ -6,13 +6,16 @@ a program, and its digest, is the same in each run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from redoubt.agent.command import BUNDLE
-from redoubt.agent.environment import ENDPOINT, SCRATCH, SOCKETS
+from redoubt.agent.environment import ENDPOINT, SCRATCH, SECRETS, SOCKETS
 from redoubt.errors import OptionRefused
+from redoubt.spark.cluster.conf import driver_settings, is_loopback, jvm_options
+from redoubt.spark.cluster.files import MemberFiles
 from redoubt.spark.conf import Compare, Group, Setting, settings
 
 GUARD: Final = "io.redoubt.spark.ConfigurationGuard"
@@ -33,14 +36,38 @@ _JAVA: Final = (
 )
 
 
-def submit_settings(*, local: bool) -> tuple[Setting, ...]:
-    """Return every setting of a submitted program; *local*: its executors are in its own JVM."""
+def submit_settings(master: str) -> tuple[Setting, ...]:
+    """Return every setting of a submitted program with this *master*, ``local[n]`` or ``spark://``."""
     made = settings(endpoint=Path(ENDPOINT), jar=Path(BUNDLE, JAR), sockets=Path(SOCKETS))
-    every = (*made, *_program_settings(), *(_local_settings() if local else ()))
+    every = (*made, *_program_settings())
+    if not is_local(master):
+        every = _cluster_settings(every)
+    if stays_here(master):
+        every = (*every, *_loopback_settings())
     guarded = sorted(it.key for it in every if it.compare is Compare.EXACT)
     return (
         *every,
         Setting(GUARDED, ",".join(guarded), Group.SERVICES, "settings that the guard compares before the first task"),
+    )
+
+
+def is_local(master: str) -> bool:
+    """Return whether *master* keeps all executors in the driver's process."""
+    return re.fullmatch(r"local(\[.*\])?", master) is not None
+
+
+def stays_here(master: str) -> bool:
+    """Return whether nobody on another machine needs to reach the driver."""
+    return is_local(master) or is_loopback(master)
+
+
+def _cluster_settings(every: tuple[Setting, ...]) -> tuple[Setting, ...]:
+    """Return the settings of a driver whose agent puts its identity into the folder of secrets."""
+    files = MemberFiles(folder=Path(SECRETS), domain="", role="driver")
+    options = " ".join(jvm_options(files))
+    return tuple(
+        replace(it, value=f"{it.value} {options}") if it.key == "spark.driver.defaultJavaOptions" else it
+        for it in driver_settings(every, files)
     )
 
 
@@ -70,6 +97,12 @@ def _program_settings() -> tuple[Setting, ...]:
             Compare.MILLISECONDS,
             bound="10min",
         ),
+        Setting(
+            "spark.hadoop.redoubt.plaintext",
+            "refuse",
+            Group.SEALED,
+            "output is sealed: who lets all of a program's writes be plaintext says so, and its descriptor shows it",
+        ),
         Setting("spark.ui.killEnabled", "false", Group.DISCLOSURE, "nobody ends jobs through the UI, where it is on"),
         Setting("spark.ui.threadDumpsEnabled", "false", Group.DISCLOSURE, f"thread dumps {shown}"),
         Setting("spark.ui.heapHistogramEnabled", "false", Group.DISCLOSURE, f"heap histograms {shown}"),
@@ -93,8 +126,8 @@ def _program_settings() -> tuple[Setting, ...]:
     )
 
 
-def _local_settings() -> tuple[Setting, ...]:
-    reason = "everything is in one process: nobody else needs to reach it"
+def _loopback_settings() -> tuple[Setting, ...]:
+    reason = "everything is on this machine: nobody else needs to reach it"
     return (
         Setting("spark.driver.host", "127.0.0.1", Group.WIRE, reason, Compare.FREE),
         Setting("spark.driver.bindAddress", "127.0.0.1", Group.WIRE, reason, Compare.FREE),
@@ -125,8 +158,13 @@ REFUSED: Final = (
 )
 
 
-def refuse_services(user: dict[str, str]) -> None:
-    """Raise OptionRefused if *user* turns on what Redoubt leaves off as a whole."""
+def refuse_services(user: dict[str, str], *, master: str) -> None:
+    """Raise OptionRefused if *user* turns on what Redoubt leaves off as a whole, or has no effect with *master*."""
+    if not is_local(master) and "spark.executor.extraClassPath" in user:
+        raise OptionRefused(
+            "spark.executor.extraClassPath is refused: executors of a cluster have the class path of their own image",
+            hint="Give jars with --jars: executors fetch them from the driver.",
+        )
     for key in user:
         for it in REFUSED:
             if key.startswith(it.prefix):

@@ -2,7 +2,7 @@
 
 Run by the agent from the program's private copy, in the program's environment, as
 
-    python launch.py [--local] [--verbose] [--class NAME] APP ARGUMENTS…
+    python launch.py [--loopback] [--verbose] [--class NAME] APP ARGUMENTS…
 
 It imports the standard library only. Settings come from ``$SPARK_CONF_DIR``, which the agent wrote.
 """
@@ -22,7 +22,7 @@ def main(words: list[str]) -> None:
         sys.exit("redoubt: this Python has no package pyspark")
     home = Path(found.origin).parent
     os.environ["SPARK_HOME"] = str(home)
-    if words and words[0] == "--local":
+    if words and words[0] == "--loopback":
         # What the driver opens beside its RPC (a UI that a user turns on) would listen on every interface.
         os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
         words = words[1:]

@@ -23,10 +23,11 @@ from redoubt.agent.image import python_installation
 from redoubt.agent.measure import ProgramSpec
 from redoubt.errors import NotFound, UsageError
 from redoubt.spark import launch
+from redoubt.spark.cluster.conf import address_of
 from redoubt.spark.conf import Setting
 from redoubt.spark.conf_legacy import clean
 from redoubt.spark.conf_merge import merge
-from redoubt.spark.conf_program import ENVIRONMENT, JAR, refuse_services, submit_settings
+from redoubt.spark.conf_program import ENVIRONMENT, JAR, is_local, refuse_services, stays_here, submit_settings
 from redoubt.spark.jar import jar_path
 from redoubt.spark.submit_options import ARCHIVES, DRIVER_CLASS_PATH, FILES, JARS, PY_FILES
 
@@ -63,6 +64,11 @@ class Submission:
     sources: Mapping[str, Path] = field(default_factory=dict)
     #: What the user should know of the settings.
     notices: tuple[str, ...] = ()
+
+    @property
+    def master(self) -> str:
+        """Where its executors are."""
+        return self.conf[_MASTER]
 
     @classmethod
     def of(
@@ -114,9 +120,8 @@ class Submission:
         installation = python_installation(python)
         if not any((site / "pyspark").is_dir() for site in installation.sites):
             raise UsageError(f"{python} has no package pyspark", hint='Install it there: pip install "redoubt[spark]".')
-        local = is_local(self.conf[_MASTER])
         words = [
-            *(["--local"] if local else []),
+            *(["--loopback"] if stays_here(self.master) else []),
             *(["--verbose"] if self.verbose else []),
             *(["--class", self.main_class] if self.main_class is not None else []),
             f"{BUNDLE}/app/{self.application.name}",
@@ -165,19 +170,15 @@ def configuration(given: Mapping[str, str], *, allow: Set[str] = frozenset()) ->
     """
     cleaned = clean(given)
     user = {_MASTER: "local[*]", **cleaned.conf}
-    _check_master(user[_MASTER], user.get("spark.submit.deployMode", "client"))
-    refuse_services(user)
+    master = user[_MASTER]
+    _check_master(master, user.get("spark.submit.deployMode", "client"))
+    refuse_services(user, master=master)
     files = {key: user.pop(key) for key in _FOLDERS if key in user}
-    base = submit_settings(local=is_local(user[_MASTER]))
+    base = submit_settings(master)
     conf = merge(base, user, allow=allow)
     ours = {it.key for it in base}
     own = {key: value for key, value in user.items() if key not in ours or key in allow}
     return Configuration(settings=base, conf=conf, user=own, files=files, notices=cleaned.notices)
-
-
-def is_local(master: str) -> bool:
-    """Return whether *master* keeps all executors in the driver's process."""
-    return re.fullmatch(r"local(\[.*\])?", master) is not None
 
 
 def _check_master(master: str, mode: str) -> None:
@@ -187,6 +188,8 @@ def _check_master(master: str, mode: str) -> None:
         raise UsageError(
             f"{master[:64]!r} is no master that programs can be submitted to", hint="Use local[n] or spark://host:port."
         )
+    if not is_local(master):
+        address_of(master)
     if mode != "client":
         raise UsageError(
             f"deploy mode {mode[:32]!r} would start a driver without an agent", hint="Leave --deploy-mode out."

@@ -49,17 +49,17 @@ def add_table(text: str, path: tuple[str, str], fields: Mapping[str, Toml]) -> s
     return _checked(tomlkit.dumps(document), path)
 
 
-def add_grant(text: str, fields: Mapping[str, Toml]) -> str:
-    """Return *text* with a grant added; raises ManifestError."""
+def add_entry(text: str, room: str, fields: Mapping[str, Toml]) -> str:
+    """Return *text* with an entry added to the list *room* (``grants`` or ``roles``); raises ManifestError."""
     import tomlkit
 
     document = _parse(text)
-    if "grants" not in document:
-        document.append("grants", tomlkit.aot())
-    grants: Any = document["grants"]
-    place = len(grants)
-    grants.append(_table(fields))
-    return _checked(tomlkit.dumps(document), ("grants", f"[{place}]"))
+    if room not in document:
+        document.append(room, tomlkit.aot())
+    entries: Any = document[room]
+    place = len(entries)
+    entries.append(_table(fields))
+    return _checked(tomlkit.dumps(document), (room, f"[{place}]"))
 
 
 def follow(text: str, *, version: int, previous: str) -> str:

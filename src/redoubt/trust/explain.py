@@ -21,6 +21,7 @@ from redoubt.errors import (
     GrantMissing,
     ProgramRefused,
     ReferenceMismatch,
+    RoleNotGranted,
     TcbRefused,
     TeeUnknown,
     by_code,
@@ -73,7 +74,7 @@ def _expected(failure: FailedClaim) -> str:
     words = " or ".join(shown) + (f" or one of {rest} more" if rest else "")
     if failure.code == TcbRefused.code and failure.path[-2:-1] == ("minimum",):
         return f"at least {words}"
-    return words or "a grant"
+    return words or ("no role" if failure.code == RoleNotGranted.code else "a grant")
 
 
 # --- edits ------------------------------------------------------------------------------------------------------------
@@ -138,8 +139,14 @@ def _binding(failure: FailedClaim, refusal: Refusal) -> str | None:
 def _grant(failure: FailedClaim, refusal: Refusal) -> str | None:
     program, tee, *rest = failure.path[1:]
     dataset, action = map(_toml, rest) if rest else ('"DATASET"', '"read"')
-    fields = {"program": _toml(program), "tee": _toml(tee), "dataset": dataset, "actions": f"[{action}]"}
-    return "[[grants]]\n" + "\n".join(f"{name} = {value}" for name, value in fields.items())
+    return _entry("grants", {"program": program, "tee": tee}, {"dataset": dataset, "actions": f"[{action}]"})
+
+
+def _role(failure: FailedClaim, refusal: Refusal) -> str | None:
+    program, tee, domain, role = failure.path[1:]
+    return _entry(
+        "roles", {"program": program, "tee": tee, "domain": domain}, {"roles": _list([*failure.expected, role])}
+    )
 
 
 def _tee(failure: FailedClaim, refusal: Refusal) -> str | None:
@@ -167,6 +174,7 @@ _EDITS: Final[Mapping[str, Callable[[FailedClaim, Refusal], str | None]]] = Mapp
         ArgumentsRefused.code: _arguments,
         BindingRefused.code: _binding,
         GrantMissing.code: _grant,
+        RoleNotGranted.code: _role,
     }
 )
 
@@ -174,6 +182,11 @@ _EDITS: Final[Mapping[str, Callable[[FailedClaim, Refusal], str | None]]] = Mapp
 def _table(path: Iterable[str], fields: Mapping[str, str]) -> str:
     lines = [f"{dotted((name,))} = {value}" for name, value in fields.items()]
     return "\n".join([f"[{dotted(tuple(path))}]", *lines])
+
+
+def _entry(room: str, names: Mapping[str, str], fields: Mapping[str, str]) -> str:
+    written = {**{name: _toml(value) for name, value in names.items()}, **fields}
+    return "\n".join([f"[[{room}]]", *(f"{name} = {value}" for name, value in written.items())])
 
 
 def _list(values: Iterable[Value]) -> str:

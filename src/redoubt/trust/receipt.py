@@ -26,7 +26,8 @@ from redoubt.limits import MAX_RECEIPT_BYTES, MAX_REPORTED_BYTES
 from redoubt.trust.broker_key import key_id
 from redoubt.trust.dsse import SignedStatement
 from redoubt.trust.receipt_fields import Members
-from redoubt.trust.receipt_values import Proved, Reported
+from redoubt.trust.receipt_proved import Proved
+from redoubt.trust.receipt_values import Reported
 from redoubt.trust.signer_key import parse_signer, signer_jwk, thumbprint
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"

@@ -1,4 +1,4 @@
-"""What stands in a receipt: the proved part and the reported part as values, and their JSON, strictly.
+"""What stands in a receipt: the facts of the proved part and the reported part as values, and their JSON, strictly.
 
 ``docs/receipts.md`` describes each member. Decides only that a part is well formed and within its bounds; who signed it
 and whether the parts agree is :mod:`redoubt.trust.receipt_verify`'s.
@@ -166,58 +166,6 @@ class Resource:
         """Return the resource that *value* is; raises ReceiptMalformed."""
         found = Members(value, "ears path", what="a resource")
         return cls(path=found.text("path"), ears=uuids(found.list("ears", MAX_RECEIPT_ROLES)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proved:
-    """What the broker says from its own audit log."""
-
-    #: Who says it: the ``iss`` of its attestation results, and its public key (JWK).
-    issuer: str
-    key: Mapping[str, JSON]
-    job: str
-    #: The attestation result by which the receipt was asked for.
-    ear: UUID
-    at: datetime
-    roles: tuple[Role, ...]
-    releases: tuple[Release, ...]
-    resources: tuple[Resource, ...]
-    commits: tuple[Commit, ...]
-    #: A signed head of the audit log (:mod:`redoubt.trust.audit_head`), of the same second.
-    audit: str
-
-    def to_json(self) -> JSON:
-        """Return the part as it stands in the predicate."""
-        return {
-            "at": time_text(self.at),
-            "audit": self.audit,
-            "broker": {"issuer": self.issuer, "key": dict(self.key)},
-            "commits": [it.to_json() for it in self.commits],
-            "ear": str(self.ear),
-            "job": self.job,
-            "releases": [it.to_json() for it in self.releases],
-            "resources": [it.to_json() for it in self.resources],
-            "roles": [it.to_json() for it in self.roles],
-        }
-
-    @classmethod
-    def of(cls, value: JSON) -> Proved:
-        """Return the part that *value* is; raises ReceiptMalformed."""
-        names = "at audit broker commits ear job releases resources roles"
-        found = Members(value, names, what="the proved part")
-        broker = Members(found.raw("broker"), "issuer key", what="the broker of the receipt")
-        return cls(
-            issuer=broker.text("issuer"),
-            key=broker.object("key"),
-            job=found.digest("job"),
-            ear=found.uuid("ear"),
-            at=found.time("at"),
-            roles=many(found.list("roles", MAX_RECEIPT_ROLES), Role.of),
-            releases=many(found.list("releases", MAX_RECEIPT_FACTS), Release.of),
-            resources=many(found.list("resources", MAX_RECEIPT_FACTS), Resource.of),
-            commits=many(found.list("commits", MAX_RECEIPT_FACTS), Commit.of),
-            audit=found.text("audit", longest=MAX_TOKEN_BYTES),
-        )
 
 
 @dataclass(frozen=True, slots=True)

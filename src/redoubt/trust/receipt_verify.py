@@ -11,7 +11,8 @@ The rules, all of which must hold:
 6. What is reported to have been read was released by the broker at that commit, what is reported to have been written
    was registered; program and manifest are the attested ones.
 7. The broker's time is that of the audit head which it signed with it, and not in the future.
-8. With manifests: each manifest that was applied is one of them, and granted what was given.
+8. The members that it names are of the job's trust domain (:mod:`redoubt.trust.receipt_domain`).
+9. With manifests: each manifest that was applied is one of them, and granted what was given.
 
 If the broker's signature is not over the receipt (3), the other rules are tried all the same: where one place
 contradicts another, the error names the fact instead of the signature.
@@ -20,7 +21,7 @@ contradicts another, the error names the fact instead of the signature.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -32,7 +33,6 @@ from redoubt.errors import (
     EarError,
     EarPolicy,
     ReceiptBroker,
-    ReceiptGrant,
     ReceiptInput,
     ReceiptJob,
     ReceiptManifest,
@@ -58,7 +58,10 @@ from redoubt.trust.ear import SIMULATED_ISSUER
 from redoubt.trust.ear_verify import AttestationResult, verify_ear
 from redoubt.trust.policy import Action
 from redoubt.trust.receipt import Receipt, check_reported, subject_of
-from redoubt.trust.receipt_values import Commit, Proved, Release, Reported, Role
+from redoubt.trust.receipt_domain import check_members
+from redoubt.trust.receipt_grants import check_granted
+from redoubt.trust.receipt_proved import Proved
+from redoubt.trust.receipt_values import Reported, Role
 from redoubt.trust.signer_key import thumbprint
 from redoubt.trust.signing import SignedManifest
 
@@ -147,6 +150,7 @@ def _verify_content(
     asking = _check_used(proved, results)
     _check_facts(receipt, results)
     audit = _check_times(receipt, asking, issuer.keys, now)
+    check_members(proved, newest=audit.end.number, manifests=trusted.manifests)
     check_reported(receipt.report, signer=asking.signer)
     manifest = _check_manifests(proved, results, trusted.manifests) if trusted.manifests else None
     return VerifiedReceipt(
@@ -260,33 +264,5 @@ def _check_manifests(
         if it.manifest not in known:
             raise ReceiptManifest(f"the manifest {it.manifest} was applied, and is none of the {len(known)} given")
     by_id = {UUID(it.token_id): it for it in results}
-    for release in proved.releases:
-        # Whoever may write may unwrap: an append reads what is there.
-        allowed = {Action.READ, Action.WRITE} if release.action is Action.READ else {Action.WRITE}
-        _check_granted(release, (by_id[it] for it in release.ears), allowed, known)
-    for commit in proved.commits:
-        _check_granted(commit, (by_id[commit.ear],), {Action.WRITE}, known)
+    check_granted(proved.releases, proved.commits, by_id, known)
     return known[proved.roles[-1].manifest]
-
-
-def _check_granted(
-    given: Release | Commit,
-    results: Iterable[AttestationResult],
-    actions: set[Action],
-    known: Mapping[str, SignedManifest],
-) -> None:
-    # What a program created belongs to a dataset of the manifest, unless the manifest names it by now.
-    for result in results:
-        manifest = known[result.manifest].manifest
-        programs = {name for name, it in manifest.programs.items() if it.digest == result.program}
-        own = {name for name, it in manifest.datasets.items() if it.id == given.dataset}
-        datasets = own or {name for name, it in manifest.datasets.items() if it.id == given.parent}
-        allowed = actions if own or Action.READ in actions else actions | {Action.CREATE}
-        if not any(
-            it.program in programs and it.dataset in datasets and it.tee in result.tees and it.actions & allowed
-            for it in manifest.grants
-        ):
-            wanted = " or ".join(sorted(allowed))
-            raise ReceiptGrant(
-                f"manifest version {manifest.version} does not let this program {wanted} {given.dataset}"
-            )

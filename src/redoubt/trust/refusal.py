@@ -28,6 +28,7 @@ from redoubt.errors import (
     ProgramRefused,
     ReferenceMismatch,
     RefusalMalformed,
+    RoleNotGranted,
     TcbRefused,
     TeeUnknown,
     TokenError,
@@ -65,6 +66,7 @@ _PATH_LENGTHS: Final[Mapping[str, frozenset[int]]] = MappingProxyType(
         ArgumentsRefused.code: frozenset({3}),
         BindingRefused.code: frozenset({1, 3}),
         GrantMissing.code: frozenset({3, 5}),  # with dataset and action: what was asked with an attestation result
+        RoleNotGranted.code: frozenset({5}),  # with trust domain and role
     }
 )
 _WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -120,19 +122,48 @@ class Refusal:
         refusal_id: UUID,
     ) -> Refusal:
         """Return the record of a program that was attested, and asked for what no grant allows."""
-        manifest = policy.manifest
-        program = next((name for name, it in manifest.programs.items() if it.digest == result.program), "NAME")
-        path = ("grants", program, result.tees[0], dataset, action.value)
+        path = ("grants", _name(result, policy), result.tees[0], dataset, action.value)
+        failure = FailedClaim(GrantMissing.code, "grant", (), None, path)
+        return cls._after(result, failure, policy=policy, now=now, refusal_id=refusal_id)
+
+    @classmethod
+    def no_role(
+        cls,
+        result: AttestationResult,
+        *,
+        domain: str,
+        role: str,
+        policy: SignedManifest,
+        now: datetime,
+        refusal_id: UUID,
+    ) -> Refusal:
+        """Return the record of a program that was attested, and asked for a role that it may not take."""
+        program, tee = _name(result, policy), result.tees[0]
+        entry = (it for it in policy.manifest.roles if (it.program, it.tee, it.domain) == (program, tee, domain))
+        may = tuple(sorted(role for it in entry for role in it.roles))
+        failure = FailedClaim(RoleNotGranted.code, "role", may, role, ("roles", program, tee, domain, role))
+        return cls._after(result, failure, policy=policy, now=now, refusal_id=refusal_id)
+
+    @classmethod
+    def _after(
+        cls,
+        result: AttestationResult,
+        failure: FailedClaim,
+        *,
+        policy: SignedManifest,
+        now: datetime,
+        refusal_id: UUID,
+    ) -> Refusal:
         return cls(
             id=refusal_id,
             at=datetime.fromtimestamp(unix_time(now), UTC),
             manifest=policy.digest,
-            manifest_version=manifest.version,
+            manifest_version=policy.manifest.version,
             tee=result.tee.value,
             evidence=result.evidence,
             program=result.program,
             binding=result.binding,
-            failures=(FailedClaim(GrantMissing.code, "grant", (), None, path),),
+            failures=(failure,),
         )
 
     @classmethod
@@ -219,6 +250,11 @@ class Refusal:
             )
         except ValueError:
             raise RefusalMalformed("the record's id, time or binding has the wrong form") from None
+
+
+def _name(result: AttestationResult, policy: SignedManifest) -> str:
+    """Return what the manifest calls the program of *result*."""
+    return next((name for name, it in policy.manifest.programs.items() if it.digest == result.program), "NAME")
 
 
 def _failure(value: JSON) -> FailedClaim:

@@ -1,21 +1,22 @@
-"""A running cluster in a workspace, as people start it, for the tests that need one."""
+"""A cluster as people run one, for tests: its commands, its roles, what lies about on the machine."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from redoubt.errors import ExitStatus
 from redoubt.spark.cluster.state import ClusterState, cluster_folder
 
-SECONDS: Final = 240.0
-NAME: Final = "local"
+SECONDS = 240.0
+NAME = "local"
 
 
 @dataclass
@@ -34,13 +35,17 @@ class Cluster:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*self.prefix, str(self.python), "-m", "redoubt.cli.main", *words],
+            self.command(*words),
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def command(self, *words: str) -> list[str]:
+        """Return the command line of a `redoubt` command."""
+        return [*self.prefix, str(self.python), "-m", "redoubt.cli.main", *words]
 
     def redoubt(self, *words: str, status: int = ExitStatus.OK) -> str:
         """Run a command and return what it printed, stderr last."""
@@ -57,12 +62,11 @@ class Cluster:
         shown = json.loads(self.redoubt("cluster", "status", "--json").splitlines()[0])
         return {it["role"]: it for it in shown["roles"]}
 
-    def driver(self, *words: str, given: tuple[str, ...] = ()) -> list[str]:
-        """Return the words that run the program *words* as a driver; *given* are options of its agent."""
+    def driver(self, *words: str) -> list[str]:
         agent = self.state.agent
         return [
             *("agent", "exec", "--broker", agent.broker, "--ca", agent.ca, "--broker-id", agent.broker_id),
-            *("--tee", "simulated", "--role", f"{NAME}/driver", *given, "--", str(self.python), *words),
+            *("--tee", "simulated", "--role", f"{NAME}/driver", "--", str(self.python), *words),
         ]
 
     def identity(self, role: str) -> Path:
@@ -79,3 +83,19 @@ def wait(ready: Callable[[], Any], *, what: str, process: subprocess.Popen[str] 
         assert not ended, (what, process.communicate()[1][-4000:] if process is not None else "")
         assert time.monotonic() < deadline, what
         time.sleep(0.1)
+
+
+def processes(file: str) -> dict[int, bytes]:
+    found = {}
+    for path in Path("/proc").glob(f"[0-9]*/{file}"):
+        with contextlib.suppress(OSError):
+            found[int(path.parent.name)] = path.read_bytes()
+    return found
+
+
+def files_below(*folders: Path) -> Iterator[tuple[Path, bytes]]:
+    for folder in folders:
+        for path in folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                if path.is_file() and not path.is_symlink():
+                    yield path, path.read_bytes()

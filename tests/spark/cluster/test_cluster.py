@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from tests.spark.cluster.running import NAME, SECONDS, Cluster, wait
+from tests.spark.cluster.running import NAME, SECONDS, Cluster, files_below, processes, wait
 from tests.spark.cluster.small import cluster_python
 
 from redoubt.broker.derive import derived_key
@@ -210,22 +210,6 @@ def test_name_is_taken_once(cluster: Cluster) -> None:
 
 
 # --- a job ------------------------------------------------------------------------------------------------------------
-def processes(file: str) -> dict[int, bytes]:
-    found = {}
-    for path in Path("/proc").glob(f"[0-9]*/{file}"):
-        with contextlib.suppress(OSError):
-            found[int(path.parent.name)] = path.read_bytes()
-    return found
-
-
-def files_below(*folders: Path) -> Iterator[tuple[Path, bytes]]:
-    for folder in folders:
-        for path in folder.rglob("*"):
-            with contextlib.suppress(OSError):
-                if path.is_file() and not path.is_symlink():
-                    yield path, path.read_bytes()
-
-
 def listening(pid: int) -> set[str]:
     """The local addresses at which a process listens, as the kernel writes them."""
     held = set()

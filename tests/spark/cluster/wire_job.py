@@ -1,9 +1,8 @@
-"""The program whose wire, files and processes are watched on a cluster: ``python wire_job.py MASTER FOLDER``.
+"""The program whose wire, files and processes are watched on a cluster: ``wire_job.py FOLDER``, for ``spark-submit``.
 
-Ordinary PySpark, the same with and without security. FOLDER holds the input ``data``, a column for each way that
-data takes, and ``shipped``, the files that it sends to executors. A key that lies in FOLDER it handles the naive way,
-so that the searches have something to find. When the work is done the program waits until FOLDER/release exists; then
-it tells Spark's own secrets.
+Ordinary PySpark, the same with and without security. FOLDER holds the input ``data``, a column for each way that data
+takes. A file, a module and a jar are shipped with it. When the work is done the program waits until FOLDER/release
+exists; then it tells Spark's own secrets.
 """
 
 from __future__ import annotations
@@ -25,13 +24,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 EXECUTORS = 2
-#: Quick to start, which is most of what an executor does here.
-JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 SCHEMA = "id int, shuffled string, joined string, turned string, told string"
 
 
-def main(master: str, folder: Path) -> None:
-    spark = session(master, folder)
+def main(folder: Path) -> None:
+    spark = SparkSession.builder.appName("wire").getOrCreate()
     (folder / "ui").write_text(spark.sparkContext.uiWebUrl or "")
     while spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() <= EXECUTORS:
         time.sleep(0.05)
@@ -39,45 +36,13 @@ def main(master: str, folder: Path) -> None:
     shuffle(frame)
     broadcast(spark, frame)
     python_function(frame)
-    transfer(spark, folder / "shipped")
+    use_shipped(spark)
     (folder / "held").touch()
     watcher = os.getppid()
     while not (folder / "release").exists() and os.getppid() == watcher:
         time.sleep(0.02)
     tell_secrets(spark, folder / "spark-secrets.json")
     spark.stop()
-
-
-def session(master: str, folder: Path) -> SparkSession:
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    conf = {
-        "spark.master": master,
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.executor.memory": "512m",
-        "spark.executor.extraJavaOptions": JAVA,
-        "spark.sql.shuffle.partitions": "2",
-        "spark.sql.autoBroadcastJoinThreshold": "-1",
-        "spark.sql.adaptive.enabled": "false",
-        "spark.sql.codegen.wholeStage": "false",
-        "spark.shuffle.spill.numElementsForceSpillThreshold": "200",  # sorts go through disk
-        "spark.ui.showConsoleProgress": "false",
-    }
-    naive = folder / "naive"
-    if naive.exists():
-        key = naive.read_text()
-        conf |= {
-            "spark.naive": key,
-            "spark.executorEnv.NAIVE": key,
-            "spark.executor.extraJavaOptions": f"{JAVA} -Dnaive={key}",
-            "spark.eventLog.enabled": "true",
-            "spark.eventLog.dir": (folder / "events").as_uri(),
-        }
-    if "REDOUBT_SECRETS" in os.environ:
-        from redoubt.spark.cluster import driver_conf
-
-        conf = driver_conf(master, conf)
-    return SparkSession.builder.appName("wire").config(map=dict(conf)).getOrCreate()
 
 
 def done(frame: DataFrame) -> None:
@@ -105,20 +70,15 @@ def python_function(frame: DataFrame) -> None:
     done(frame.select("id", turned("turned").alias("denrut")))
 
 
-def transfer(spark: SparkSession, shipped: Path) -> None:
-    context = spark.sparkContext
-    context.addFile(str(shipped / "file.txt"))
-    context.addPyFile(str(shipped / "shipped.py"))
-    context._jsc.sc().addJar(str(shipped / "shipped.jar"))
-
+def use_shipped(spark: SparkSession) -> None:
     def use(_: object) -> Iterator[int]:
         import shipped as module  # type: ignore[import-not-found]
 
         yield len(Path(SparkFiles.get("file.txt")).read_text())
         yield len(module.MARKER)
 
-    assert len(set(context.parallelize(range(4), 4).mapPartitions(use).collect())) == 1
+    assert len(set(spark.sparkContext.parallelize(range(4), 4).mapPartitions(use).collect())) == 1
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import pyspark
 from benchmarks.plain_cluster import PlainCluster
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -36,6 +37,17 @@ ROWS: Final = 1200
 _PARTS: Final = 2
 _JOB: Final = Path(__file__).with_name("wire_job.py")
 _PAGES: Final = Path(__file__).with_name("pages.py")
+#: Sorts go through disk, joins through shuffles; an executor that is quick to start has done most of its work.
+_CONF: Final = {
+    "spark.executor.memory": "512m",
+    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.autoBroadcastJoinThreshold": "-1",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.shuffle.spill.numElementsForceSpillThreshold": "200",
+    "spark.ui.showConsoleProgress": "false",
+}
 _SECONDS: Final = 400.0  # on an idle machine it takes a tenth
 _PAGE: Final = re.compile(r"at (http://(?:127\.0\.0\.1|localhost):[0-9]+)")
 
@@ -112,13 +124,20 @@ def run_control(folder: Path, python: Path) -> Run:
     (folder / "data").mkdir()
     for number, content in enumerate(planted.csv()):
         (folder / f"data/part-{number}.csv").write_bytes(content)
-    (folder / "naive").write_text(key.raw.hex())
     (folder / "events").mkdir()
+    naive = {
+        "spark.naive": key.raw.hex(),
+        "spark.executorEnv.NAIVE": key.raw.hex(),
+        "spark.executor.extraJavaOptions": f"{_CONF['spark.executor.extraJavaOptions']} -Dnaive={key.raw.hex()}",
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": (folder / "events").as_uri(),
+    }
     environment = _environment(folder) | {
-        "PYTHONPATH": str(_beside(folder)),
+        "PYSPARK_PYTHON": str(python),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder / "tmp/local"),
     }
+    submit = str(Path(pyspark.__file__).parent / "bin/spark-submit")
     with Loopback(folder / "lo.pcap") as loopback, _watching(folder) as watch:
         plain = PlainCluster(
             folder=folder / "tmp/cluster",
@@ -127,11 +146,11 @@ def run_control(folder: Path, python: Path) -> Run:
             environment=environment,
         )
         with plain.running() as master:
-            driver = [*loopback.prefix, str(python), str(_JOB), master, str(folder)]
+            driver = [*loopback.prefix, submit, *_words(folder, planted, master, _CONF | naive)]
             watched = Watched(folder=folder, environment=environment, driver=driver, logs=folder / "tmp/cluster/logs")
-            _run(watched, planted, loopback)
+            _run(watched, loopback)
         watch.stop()
-    return _look(folder, planted, [key], watch, logs=folder / "logs")
+    return _look(folder, planted, [key], watch)
 
 
 @contextmanager
@@ -140,24 +159,30 @@ def run_secured(folder: Path, python: Path) -> Iterator[tuple[Run, Cluster]]:
     planted = Planted()
     workspace = Workspace.init(folder)
     seal_csv(folder / "data", *planted.csv(), keys=workspace)
+    keys = [*workspace_keys(workspace), *data_keys(workspace, dataset_records(folder))]
     with Loopback(folder / "lo.pcap") as loopback:
         cluster = Cluster(python, folder, prefix=tuple(loopback.prefix), environment=_environment(folder))
         with _watching(folder) as watch:
-            cluster.redoubt("cluster", "up", "--workers", "2")
+            cluster.redoubt("cluster", "up", "--workers", "2", "--port", "0")
             try:
-                words = (str(_JOB), cluster.state.master, str(folder))
-                given = ("--py-files", str(_beside(folder) / "spark_secrets.py"))
-                cluster.redoubt("cluster", "trust", *given, "--", str(python), *words)
-                driver = [*loopback.prefix, str(python), "-m", "redoubt.cli.main", *cluster.driver(*words, given=given)]
-                watched = Watched(
-                    folder=folder, environment=cluster.environment, driver=driver, logs=cluster.state.logs
-                )
-                keys = [*workspace_keys(workspace), *data_keys(workspace, dataset_records(folder))]
-                keys += _run(watched, planted, loopback)
+                state = cluster.state
+                driver = cluster.command("submit", *_words(folder, planted, state.master, _CONF))
+                watched = Watched(folder=folder, environment=cluster.environment, driver=driver, logs=state.logs)
+                keys += _run(watched, loopback)
                 watch.stop()
-                yield _look(folder, planted, keys, watch, logs=folder / "logs"), cluster
+                yield _look(folder, planted, keys, watch), cluster
             finally:
                 cluster.redoubt("cluster", "down")
+
+
+def _words(folder: Path, planted: Planted, master: str, conf: Mapping[str, str]) -> list[str]:
+    """Return the options and arguments of `spark-submit`, which are those of `redoubt submit`."""
+    shipped = folder / "shipped"
+    planted.ship(shipped)
+    shutil.copy(spark_secrets.__file__, folder / "spark_secrets.py")
+    files = ["--py-files", f"{folder}/spark_secrets.py,{shipped}/shipped.py", "--files", f"{shipped}/file.txt"]
+    settings = [word for key, value in conf.items() for word in ("--conf", f"{key}={value}")]
+    return ["--master", master, *settings, *files, "--jars", f"{shipped}/shipped.jar", str(_JOB), str(folder)]
 
 
 @contextmanager
@@ -174,18 +199,9 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**kept, "TMPDIR": str(folder / "tmp"), "XDG_STATE_HOME": str(folder / "state")}
 
 
-def _beside(folder: Path) -> Path:
-    """Return the folder of what the program imports."""
-    place = folder / "beside"
-    place.mkdir(exist_ok=True)
-    shutil.copy(spark_secrets.__file__, place / "spark_secrets.py")
-    return place
-
-
-def _run(watched: Watched, planted: Planted, loopback: Loopback) -> list[Marker]:
+def _run(watched: Watched, loopback: Loopback) -> list[Marker]:
     """Run the program to its end, and return the secrets of the processes that took part."""
     folder = watched.folder
-    planted.ship(folder / "shipped")
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         driver = subprocess.Popen(
             watched.driver, cwd=folder, env=dict(watched.environment), stdout=out, stderr=err, start_new_session=True
@@ -193,8 +209,8 @@ def _run(watched: Watched, planted: Planted, loopback: Loopback) -> list[Marker]
     try:
         end = time.monotonic() + _SECONDS
         while not (folder / "held").exists():
-            assert driver.poll() is None, _words(folder)
-            assert time.monotonic() < end, _words(folder)
+            assert driver.poll() is None, _said(folder)
+            assert time.monotonic() < end, _said(folder)
             time.sleep(0.05)
         keys = list(_role_secrets(folder))
         roots = {url for log in watched.logs.glob("*.log") for url in _PAGE.findall(log.read_text(errors="replace"))}
@@ -204,7 +220,7 @@ def _run(watched: Watched, planted: Planted, loopback: Loopback) -> list[Marker]
         loopback.stop()
         shutil.copytree(watched.logs, folder / "logs")
         (folder / "release").touch()
-        assert driver.wait(_SECONDS) == 0, _words(folder)
+        assert driver.wait(_SECONDS) == 0, _said(folder)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(driver.pid, signal.SIGKILL)
@@ -232,11 +248,11 @@ def _role_secrets(folder: Path) -> Iterator[Marker]:
         yield Marker("secret of the trust domain, as text", (place / "domain-secret").read_bytes())
 
 
-def _look(folder: Path, planted: Planted, keys: list[Marker], watch: Watch, *, logs: Path) -> Run:
+def _look(folder: Path, planted: Planted, keys: list[Marker], watch: Watch) -> Run:
     searcher = Searcher([*planted.cells, *planted.shipped, *keys])
     items: dict[Channel, Iterable[tuple[str, bytes]]] = {
         Channel.STDOUT: [("stdout", (folder / "stdout").read_bytes())],
-        Channel.LOG: [("driver", (folder / "stderr").read_bytes()), *files_in(logs)],
+        Channel.LOG: [("driver", (folder / "stderr").read_bytes()), *files_in(folder / "logs")],
         Channel.UI: files_in(folder / "pages"),
         Channel.EVENT_LOG: files_in(folder / "events"),
         Channel.COMMAND_LINES: numbered(watch.command_lines),
@@ -248,5 +264,5 @@ def _look(folder: Path, planted: Planted, keys: list[Marker], watch: Watch, *, l
     return Run(channels=channels, planted=planted, keys=tuple(keys))
 
 
-def _words(folder: Path) -> str:
+def _said(folder: Path) -> str:
     return (folder / "stderr").read_text(errors="replace")[-6000:]

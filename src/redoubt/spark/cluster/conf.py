@@ -8,11 +8,12 @@ stands in its place only satisfies Spark's check that there is one.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from redoubt.errors import OptionRefused
+from redoubt.errors import OptionRefused, UsageError
 from redoubt.spark.cluster.files import MemberFiles, member_files
 from redoubt.spark.conf import Group, Setting, settings
 from redoubt.spark.conf_merge import merge
@@ -20,11 +21,36 @@ from redoubt.spark.jar import jar_path
 
 PROTOCOL: Final = "RedoubtMutualTLS"
 _ELSEWHERE: Final = "in-the-credentials-file"
-#: Of one process: on other processes of the cluster another folder is meant, which each finds by itself.
-_LOCAL: Final = frozenset(
-    {"spark.hadoop.redoubt.endpoint", "spark.executorEnv.REDOUBT_ENDPOINT", "spark.python.unix.domain.socket.dir"}
+_MASTER: Final = re.compile(r"spark://([A-Za-z0-9.-]{1,255}):([0-9]{1,5})")
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1"})
+#: Of one process: an executor has its own endpoint, folders, class path and JVM options, and takes none of a driver's.
+_EXECUTORS: Final = frozenset(
+    {
+        "spark.hadoop.redoubt.endpoint",
+        "spark.python.unix.domain.socket.dir",
+        "spark.executor.extraClassPath",
+        "spark.executor.defaultJavaOptions",
+    }
 )
+_EXECUTOR_ENVIRONMENT: Final = "spark.executorEnv."
 _REPLACED: Final = "spark.network.crypto."
+
+
+def address_of(master: str) -> tuple[str, int]:
+    """Return host and port of a ``spark://`` master, every name of this machine's loopback being the same.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = _MASTER.fullmatch(master)
+    if found is None:
+        raise UsageError(f"{master[:64]!r} is not spark://HOST:PORT")
+    return ("127.0.0.1" if found[1] in _LOOPBACK else found[1]), int(found[2])
+
+
+def is_loopback(master: str) -> bool:
+    """Return whether *master* is reached on this machine only."""
+    return master.startswith("spark://") and address_of(master)[0] in _LOOPBACK
 
 
 def member_settings(files: MemberFiles) -> tuple[Setting, ...]:
@@ -70,16 +96,17 @@ def settings_for(files: MemberFiles, master: str, user: Mapping[str, str]) -> di
     With ``{redoubt:secrets}`` as their folder it can be measured before the program is started.
     """
     nowhere = Path("/")
-    base = [
-        it
-        for it in settings(endpoint=nowhere, jar=jar_path(), sockets=nowhere)
-        if it.key not in _LOCAL and not it.key.startswith(_REPLACED)
-    ]
-    own = member_settings(files)
-    keys = {it.key for it in own}
     given = dict(user)
     options = "spark.driver.extraJavaOptions"
     if options in given:
         raise OptionRefused(f"{options} is the agent's to set on a cluster", hint="Use `agent exec --jvm-option`.")
-    merged = merge((*(it for it in base if it.key not in keys), *own), given)
+    merged = merge(driver_settings(settings(endpoint=nowhere, jar=jar_path(), sockets=nowhere), files), given)
     return {**merged, "spark.master": master, options: " ".join(jvm_options(files))}
+
+
+def driver_settings(base: Iterable[Setting], files: MemberFiles) -> tuple[Setting, ...]:
+    """Return what a driver of a cluster is set to: *base* with another wire, without what is each executor's own."""
+    own = member_settings(files)
+    replaced = {it.key for it in own} | _EXECUTORS
+    kept = [it for it in base if it.key not in replaced and not it.key.startswith((_REPLACED, _EXECUTOR_ENVIRONMENT))]
+    return (*kept, *own)

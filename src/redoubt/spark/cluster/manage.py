@@ -31,12 +31,11 @@ from redoubt.spark.cluster.options import (
     WorkerOptions,
     encode,
 )
-from redoubt.spark.cluster.state import ClusterState, Process
+from redoubt.spark.cluster.state import BROKER, MASTER, ClusterState, Process
 
 Say = Callable[[str], None]
-MASTER: Final = "master"
-BROKER: Final = "broker"
 _REGISTERED: Final = "Successfully registered with master"
+_MASTER_PORT: Final = 7077
 _POLL_SECONDS: Final = 0.1
 _TAIL_LINES: Final = 12
 _BROKER_LINE: Final = re.compile(r"broker (\S+) serves (https://\S+)")
@@ -58,6 +57,8 @@ class Plan:
     folder: Path
     domain: str
     host: str
+    #: The master's; None for Spark's own, or another one if that is taken.
+    port: int | None
     workers: int
     cores: int
     worker_memory: str
@@ -82,11 +83,18 @@ def make_folders() -> tuple[str, str]:
     return str(private_memory_folder("redoubt-c-")), tempfile.mkdtemp(prefix="redoubt-c-")
 
 
-def free_port(host: str) -> int:
-    """Return a port of *host* that nothing listens at now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def free_port(host: str, port: int | None = None) -> int:
+    """Return *port*; without one Spark's own for a master, or any one of *host* if something listens there.
+
+    Raises:
+        ClusterError: *port* is taken.
+    """
+    for wanted in (_MASTER_PORT, 0) if port is None else (port,):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, wanted))
+            return int(probe.getsockname()[1])
+    raise ClusterError(f"something listens at port {port} of {host}", hint="Name another one with --port.")
 
 
 def start_broker(
@@ -242,8 +250,8 @@ def up(
     Raises:
         ClusterError: a process was refused or did not start; nothing is left.
     """
+    port = free_port(plan.host, plan.port)
     memory, scratch = make_folders()
-    port = free_port(plan.host)
     ca = plan.folder / "ca.pem"
     if broker is not None:
         shutil.copyfile(broker.ca, ca)

@@ -22,6 +22,8 @@ from redoubt.keys.private import DIRECTORY_MODE, replace_private_file
 from redoubt.pki.spiffe import LABEL
 from redoubt.spark.cluster.options import AgentOptions, agent_options
 
+MASTER: Final = "master"
+BROKER: Final = "broker"
 _FILE: Final = "cluster.json"
 _POLL_SECONDS: Final = 0.05
 
@@ -68,6 +70,11 @@ class ClusterState:
     worker_memory: str
     agent: AgentOptions
     processes: tuple[Process, ...] = field(default=())
+
+    @property
+    def is_development(self) -> bool:
+        """Whether it has a development broker of its own, so that its user decides what may join."""
+        return any(it.name == BROKER for it in self.processes)
 
     @property
     def logs(self) -> Path:
@@ -125,6 +132,13 @@ def cluster_folder(state_folder: Path, name: str) -> Path:
     if not LABEL.fullmatch(name):
         raise ClusterMissing(f"{name[:64]!r} is no name of a cluster: use a-z, 0-9, '-' and '_'")
     return state_folder / "clusters" / name
+
+
+def all_clusters(state_folder: Path) -> Iterator[ClusterState]:
+    """Yield every cluster of a workspace; raises StorageError."""
+    for file in sorted((state_folder / "clusters").glob(f"*/{_FILE}")):
+        with contextlib.suppress(ClusterMissing):  # taken down meanwhile
+            yield ClusterState.load(file.parent)
 
 
 def _started(pid: int) -> int | None:

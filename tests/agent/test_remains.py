@@ -1,0 +1,71 @@
+"""What is left of a job on this machine, whichever way its agent ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from redoubt.agent.remains import Remains
+
+SECONDS = 20.0
+AGENT = """
+import os, signal, sys
+from pathlib import Path
+from redoubt.agent.remains import Remains
+
+with Remains() as remains:
+    for name in sys.argv[2:]:
+        folder = remains.own(Path(name))
+        (folder / "inner").mkdir(parents=True)
+        (folder / "inner/key").write_text("secret")
+        (folder / "inner").chmod(0o500)
+    print("ready", flush=True)
+    sys.stdin.read()
+    if sys.argv[1] == "killed":
+        os.killpg(0, signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("how", ["ended", "killed"])
+def test_secrets_do_not_outlive_their_agent(tmp_path: Path, how: str) -> None:
+    folders = [tmp_path / "memory", tmp_path / "a name\nof two lines"]
+    words = [sys.executable, "-c", AGENT, how, *map(str, folders)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == b"ready\n"
+        assert all((it / "inner/key").read_text() == "secret" for it in folders)  # the positive control
+        agent.communicate()
+    assert agent.returncode == (0 if how == "ended" else -signal.SIGKILL)
+    deadline = time.monotonic() + SECONDS
+    while any(it.exists() for it in folders):
+        assert how == "killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_what_somebody_else_removes_stays_after_an_ordinary_end(tmp_path: Path) -> None:
+    kept, own = tmp_path / "bundle", tmp_path / "memory"
+    with Remains() as remains:
+        for folder in (remains.after_a_kill(kept), remains.own(own)):
+            folder.mkdir()
+    assert (kept.exists(), own.exists()) == (True, False)
+
+
+def test_the_pipe_is_the_agents_alone(tmp_path: Path) -> None:
+    """A program that inherited it would keep the undertaker waiting after its agent's end."""
+    with Remains() as remains:
+        remains.own(tmp_path / "memory")
+        child = subprocess.run(
+            [sys.executable, "-c", "import os; print(len(os.listdir('/proc/self/fd')))"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert int(child.stdout) == 4  # three standard ones, and the listing's own
+    assert os.listdir(tmp_path) == []
