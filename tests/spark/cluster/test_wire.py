@@ -25,6 +25,7 @@ from tests.spark.cluster.running import Cluster, wait
 from tests.spark.cluster.small import cluster_python
 from tests.spark.cluster.wire_runs import Planted, Run, run_control, run_secured
 
+from redoubt.errors import ExitStatus
 from redoubt.spark.cluster.conf import jvm_options, member_settings
 from redoubt.spark.cluster.files import member_files
 
@@ -117,12 +118,15 @@ def test_no_key_is_disclosed(secured: Run, channel: Channel) -> None:
     assert not {name: hits for name, hits in items.items() if {it.marker for it in hits} & keys}
 
 
-def test_shipped_files_lie_where_executors_fetch_them_to_and_nowhere_else(secured: Run) -> None:
-    """As docs/cluster.md states: an executor's work folder, and Spark's copy in its scratch."""
+def test_shipped_files_lie_where_spark_puts_them_and_nowhere_else(secured: Run) -> None:
+    """As docs/cluster.md states: in the driver's scratch, in an executor's, and in its work folder."""
     files = secured.files(re.compile(""))
     shown = {name for name, found in files.items() if found & set(SHIPPED)}
-    stated = [re.compile(r"/work/app-[^/]+/[01]/shipped\.(py|jar)|/file\.txt"), re.compile(r"/spark-[^/]+/-?\d+_cache")]
-    assert all(any(pattern.search(name) for pattern in stated) for name in shown), shown
+    stated = re.compile(
+        r"/(work/app-[^/]+/[01]|localPyFiles-[^/]+|spark-[^/]+/userFiles-[^/]+)/(file\.txt|shipped\.(py|jar))"
+        r"|/spark-[^/]+/(-?\d+_cache|fetchFileTemp\d+\.tmp)"
+    )
+    assert {name for name in shown if not stated.search(name)} == set()
 
 
 def test_nothing_was_searched_in_vain(secured: Run) -> None:
@@ -140,7 +144,22 @@ def test_there_is_no_event_log(secured: Run) -> None:
     assert not secured.files(re.compile("(?i)event"))
 
 
-# --- a way into the cluster, which goes on to run ---------------------------------------------------------------------
+# --- attacks on the cluster, which goes on to run ---------------------------------------------------------------------
+@pytest.mark.parametrize("key", ["spark.ssl.rpc.enabled", "spark.io.encryption.enabled", "spark.authenticate"])
+def test_user_setting_that_disables_encryption_is_refused(runs: Runs, key: str) -> None:
+    cluster = runs.cluster
+    words = ("submit", "--master", cluster.state.master, "--conf", f"{key}=false", "job.py")
+    (cluster.folder / "job.py").touch()
+    assert f"{key}=false would replace true" in cluster.redoubt(*words, status=ExitStatus.USAGE)
+
+
+def test_application_that_disables_encryption_in_code_gets_no_executor(runs: Runs) -> None:
+    refused = (runs.cluster.folder / "refused").read_text()
+    assert "[spark.option]" in refused
+    assert "spark.io.encryption.enabled=false" in refused
+    assert (runs.cluster.folder / "logs/master.log").read_text().count("Registered app") == 1  # the one that ran
+
+
 def test_worker_with_a_stolen_secret_but_no_certificate_is_not_registered(runs: Runs, tmp_path: Path) -> None:
     """Spark's own worker, with everything that a member of the cluster has but its key, and Spark's own TLS.
 

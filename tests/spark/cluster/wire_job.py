@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyspark import SparkFiles, StorageLevel
+from pyspark import SparkConf, SparkContext, SparkFiles, StorageLevel
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812  (as the PySpark documentation does)
 from spark_secrets import tell_secrets  # type: ignore[import-not-found]  # given with --py-files
@@ -28,6 +28,8 @@ SCHEMA = "id int, shuffled string, joined string, turned string, told string"
 
 
 def main(folder: Path) -> None:
+    if "REDOUBT_SECRETS" in os.environ:
+        (folder / "refused").write_text(weakened())
     spark = SparkSession.builder.appName("wire").getOrCreate()
     (folder / "ui").write_text(spark.sparkContext.uiWebUrl or "")
     while spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() <= EXECUTORS:
@@ -43,6 +45,15 @@ def main(folder: Path) -> None:
         time.sleep(0.02)
     tell_secrets(spark, folder / "spark-secrets.json")
     spark.stop()
+
+
+def weakened() -> str:
+    """Return why an application that turns disk encryption off in code is not let do so."""
+    try:
+        SparkContext(conf=SparkConf().setAppName("weak").set("spark.io.encryption.enabled", "false")).stop()
+    except Exception as error:  # noqa: BLE001 - whichever way Spark wraps it
+        return str(error)
+    return ""
 
 
 def done(frame: DataFrame) -> None:
