@@ -104,12 +104,12 @@ def plain_driver(folder: Path, mode: str, *, scale: float) -> Iterator[Driver]:
             yield driver
 
 
-def run(folder: Path, *, scale: float, rounds: int) -> list[Result]:
-    """Compare the three on the tables in *folder*, the workspace that sealed them."""
+def run(folder: Path, *, scale: float, rounds: int, python: str = sys.executable) -> list[Result]:
+    """Compare the three on the tables in *folder*, the workspace that sealed them; agents run *python*."""
     with ExitStack() as stack:
         drivers = {
             PLAIN: stack.enter_context(plain_driver(folder, "plain", scale=scale)),
-            TLS: stack.enter_context(attested_driver(folder, scale=scale)),
+            TLS: stack.enter_context(attested_driver(folder, scale=scale, python=python)),
             CRYPTO: stack.enter_context(plain_driver(folder, "crypto", scale=scale)),
         }
         cases = [Case(name, partial(driver.ask, "run")) for name, driver in drivers.items()]

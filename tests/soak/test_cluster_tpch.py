@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from benchmarks.cluster import attested_driver
-from tests.spark.cluster.small import cluster_python
 
 from redoubt.keys.workspace import Workspace
 from redoubt.spark import session, stop
@@ -31,8 +30,7 @@ def test_every_answer_of_a_cluster_is_right(tmp_path: Path) -> None:
         prepare(spark, Workspace.open(tables), tables, scale=SCALE, say=print)
     finally:
         stop(spark)
-    python = cluster_python(tmp_path / "python", more=("duckdb", "_duckdb"))
-    with attested_driver(tables, scale=SCALE, python=str(python)) as driver:
+    with attested_driver(tables, scale=SCALE) as driver:
         driver.ask("check")
     assert {int(it) for it in driver.seconds} == set(QUERY_NUMBERS)
     print({number: seconds[0] for number, seconds in driver.seconds.items()})

@@ -18,12 +18,12 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def cluster_python(prefix: Path, *, more: tuple[str, ...] = ()) -> Path:
-    """Make it below *prefix*, with the packages *more* besides, and return its executable."""
+def cluster_python(prefix: Path) -> Path:
+    """Make it below *prefix*, and return its executable."""
     executable = small_python(prefix)
     packages = next(prefix.glob("lib/python3*/site-packages"))
     shutil.copytree(Path(os.__file__).parent / "sqlite3", packages.parent / "sqlite3")
-    for name in (*_PACKAGES, *more):
+    for name in _PACKAGES:
         found = importlib.util.find_spec(name)
         if found is None or found.origin is None:
             continue
