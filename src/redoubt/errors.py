@@ -1379,6 +1379,30 @@ class RegisterRollback(BrokerError):
     next_step = "Restore the newest state; compare `redoubt inspect` with the registered head."
 
 
+class StoreRolledBack(BrokerError):
+    """The broker's store is older than the counter that it is anchored in."""
+
+    code = "broker.store_rolled_back"
+    cause = "An earlier state of the store was put in its place: the counter has seen rows that it lacks."
+    next_step = "Bring back the newest store. After an honest restore: tell every owner, then `redoubt broker anchor`."
+
+
+class AnchorUnusable(BrokerError):
+    """The counter in which the store is anchored cannot be used."""
+
+    code = "broker.anchor"
+    cause = "The counter does not answer, was never begun for this store, or is another one."
+    next_step = "Check the section [anchor] of broker.toml, and that this user may use the TPM."
+
+
+class CommitUnannounced(BrokerError):
+    """A commit is newer than the registered one, and nobody who may write announced it."""
+
+    code = "broker.unannounced"
+    cause = "Somebody without a right to write made a commit, or an owner did without the broker."
+    next_step = "If an owner made it: `redoubt register`. Else remove the commit record, and ask who held data keys."
+
+
 class AuditBroken(BrokerError):
     """The audit log is not whole."""
 

@@ -160,8 +160,9 @@ MAX_MEMBERSHIP_BYTES: Final = 64 * 1024
 MAX_PEER_CERTIFICATE_BYTES: Final = 16 * 1024
 #: The CA of a trust domain signs for one epoch and is trusted for two.
 DOMAIN_CA_EPOCH_SECONDS: Final = 30 * 24 * 3600
-#: A role's certificate; far below an epoch, and renewed while the role runs.
+#: A role's certificate; far below an epoch, and renewed while the role runs. A broker may be set to less.
 ROLE_CERTIFICATE_SECONDS: Final = 24 * 3600
+MIN_ROLE_CERTIFICATE_SECONDS: Final = 10
 #: A job may write for so long before it commits.
 TICKET_SECONDS: Final = 7 * 24 * 3600
 #: An owner signs each request for itself; more than this is a clock that is wrong, or a token that is kept.
@@ -185,6 +186,11 @@ PEER_REQUESTS_PER_SECOND: Final = 200.0
 PEER_BURST: Final = 1000.0
 REFUSED_REQUEST_COST: Final = 10.0
 MAX_RATE_LIMITED_PEERS: Final = 4096
+#: Commits of a dataset that writers announced and nobody registered yet: writers at once, and some that died.
+MAX_ANNOUNCED_HEADS: Final = 64
+#: Between two anchorings of the store in a counter; an NV index of a TPM wears out after some 100,000 writes.
+ANCHOR_SECONDS: Final = 3600.0
+#: Platforms whose collateral, or the failure to fetch it, is kept in memory.
 MAX_COLLATERAL_PLATFORMS: Final = 256
 MAX_PROBLEM_BYTES: Final = 64 * 1024
 

@@ -82,7 +82,7 @@ def test_membership_is_renewed_long_before_it_ends(
     agent: AttestedAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(membership_module, "_LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(membership_module, "_RENEW_AFTER", timedelta(seconds=0.2))
+    monkeypatch.setattr(membership_module, "_RENEW_AFTER", 0.2 / ROLE_CERTIFICATE_SECONDS)
     keeper = MembershipKeeper(agent, DRIVER, tmp_path)
     first = (tmp_path / "identity.pem").read_bytes()
     deadline = now() + timedelta(seconds=20)

@@ -49,6 +49,30 @@ def test_secrets_do_not_outlive_their_agent(tmp_path: Path, how: str) -> None:
         time.sleep(0.02)
 
 
+def test_what_a_program_started_does_not_outlive_its_agent(tmp_path: Path) -> None:
+    """The kernel kills the program with its agent, and nobody else of its group."""
+    words = "import subprocess; print(subprocess.Popen(['sleep', '300']).pid, flush=True); input()"
+    code = f"""
+import os, signal, subprocess, sys
+from redoubt.agent.remains import Remains
+
+with Remains() as remains:
+    program = subprocess.Popen([sys.executable, "-c", {words!r}], process_group=0, stdin=subprocess.PIPE)
+    remains.program(program.pid)
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
+        assert agent.stdout is not None
+        child = Path("/proc", agent.stdout.readline().decode().strip(), "cmdline")
+        assert b"sleep" in child.read_bytes()  # the positive control
+        agent.communicate(b"\n")
+    deadline = time.monotonic() + SECONDS
+    while child.exists() and child.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_what_somebody_else_removes_stays_after_an_ordinary_end(tmp_path: Path) -> None:
     kept, own = tmp_path / "bundle", tmp_path / "memory"
     with Remains() as remains:

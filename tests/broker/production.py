@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,11 +30,11 @@ def python(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def served(folder: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+def served(folder: Path, port: int, *, variables: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
     """Run `redoubt broker serve` until the context ends."""
     process = subprocess.Popen(
         python("-m", "redoubt.cli.main", "broker", "serve", str(folder)),
-        env=environment(),
+        env={**environment(), **(variables or {})},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -32,7 +32,7 @@ from redoubt.errors import (
     UsageError,
 )
 from redoubt.evidence.claims import JSON
-from redoubt.limits import MAX_AUDIT_EVENT_BYTES, MAX_RECEIPT_BYTES, MAX_RESOURCE_BYTES
+from redoubt.limits import MAX_ANNOUNCED_HEADS, MAX_AUDIT_EVENT_BYTES, MAX_RECEIPT_BYTES, MAX_RESOURCE_BYTES
 from redoubt.trust.audit_chain import START, ChainEnd
 from redoubt.trust.audit_head import verify_log
 
@@ -371,6 +371,29 @@ class StoreContract:
         winner = race(None, 10)
         assert store.register.head(dataset) == winner
         assert race(winner, 20) == store.register.head(dataset)
+
+    def test_announced_commits_last_until_one_is_registered(self, store: BrokerStore, other: BrokerStore) -> None:
+        dataset = uuid4()
+        again = RegisteredHead(number=2, digest="sha256:" + "f" * 64)
+        assert store.register.announced(dataset) == frozenset()
+        for _ in range(2):
+            store.register.announce(dataset, head(2), at=NOW)
+        other.register.announce(dataset, again, at=NOW)
+        store.register.announce(dataset, head(3), at=NOW)
+        store.register.announce(uuid4(), head(4), at=NOW)
+        assert other.register.announced(dataset) == {head(2), again, head(3)}
+        store.register.advance(dataset, previous=None, head=head(2))
+        assert other.register.announced(dataset) == {head(3)}
+        for late in (head(1), head(2), again):
+            with pytest.raises(RegisterConflict):
+                other.register.announce(dataset, late, at=NOW)
+
+    def test_of_too_many_announced_commits_the_oldest_is_forgotten(self, store: BrokerStore) -> None:
+        dataset = uuid4()
+        for number in range(1, MAX_ANNOUNCED_HEADS + 3):
+            store.register.announce(dataset, head(number), at=NOW + timedelta(seconds=number))
+        kept = {it.number for it in store.register.announced(dataset)}
+        assert kept == set(range(3, MAX_ANNOUNCED_HEADS + 3))
 
     # --- created datasets ---------------------------------------------------------------------------------------------
     def test_created_dataset_keeps_its_parent_and_check_values(self, store: BrokerStore, other: BrokerStore) -> None:

@@ -51,7 +51,15 @@ from redoubt.limits import MAX_KEY_API_BYTES, MAX_RCAR_BYTES, MAX_REPORTED_BYTES
 from redoubt.pki.server import make_ca, make_server_certificate
 from redoubt.protocol.endpoint import DataKeyRequest, UnwrapRequest
 from redoubt.protocol.jwe import Recipient, decrypt, public_jwk
-from redoubt.protocol.key_api import AdvanceRequest, DataKeyAnswer, RegisteredHead, UnwrapAnswer, parse_head
+from redoubt.protocol.key_api import (
+    AdvanceRequest,
+    AnnounceRequest,
+    DataKeyAnswer,
+    RegisteredHead,
+    UnwrapAnswer,
+    parse_announced,
+    parse_head,
+)
 from redoubt.protocol.owner_token import TYPE, OwnerRequest, body_hash, sign_owner_token
 from redoubt.protocol.problem import parse_problem
 from redoubt.protocol.rcar import AttestResponse, ProgramStatement
@@ -350,6 +358,26 @@ def test_register_is_not_moved_with_a_foreign_ticket(world: World) -> None:
         body = AdvanceRequest(previous=current, head=head, ticket=ticket).encode()
         refused(world.client.call("POST", path, body, bearer=mine.attest()), "broker.ticket", 403)
     assert parse_head(world.client.call("GET", path, bearer=mine.attest()).ok) == current
+
+
+def test_commit_is_not_announced_with_a_foreign_ticket(world: World) -> None:
+    mine, other = world.machine(), world.machine()
+    path = f"/redoubt/v1/announced/{OUTPUT}"
+    head = RegisteredHead(number=98, digest=HEAD.digest)
+    for ticket in (ticket_of(world.machine(OTHER_PROGRAM), BOBS, "bobs"), ticket_of(other, OUTPUT, "second"), "AAAA"):
+        body = AnnounceRequest(head=head, ticket=ticket).encode()
+        refused(world.client.call("POST", path, body, bearer=mine.attest()), "broker.ticket", 403)
+    assert head not in parse_announced(world.client.call("GET", path, bearer=mine.attest()).ok)
+    body = AnnounceRequest(head=head, ticket=ticket_of(mine, OUTPUT, "second")).encode()
+    assert world.client.call("POST", path, body, bearer=mine.attest()).status == 204
+    assert head in parse_announced(world.client.call("GET", path, bearer=mine.attest()).ok)
+
+
+def test_commit_is_not_announced_by_a_reader(world: World, token: str) -> None:
+    ticket = ticket_of(world.machine(), OUTPUT, "second")
+    body = AnnounceRequest(head=HEAD, ticket=ticket).encode()
+    refused(world.client.call("POST", f"/redoubt/v1/announced/{INPUT}", body, bearer=token), "broker.not_granted", 403)
+    refused(world.client.call("GET", f"/redoubt/v1/announced/{BOBS}", bearer=token), "broker.not_granted", 403)
 
 
 def test_register_is_not_moved_by_a_reader(world: World, token: str) -> None:

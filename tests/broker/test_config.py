@@ -13,6 +13,7 @@ from redoubt.broker.config import new_config, parse_config, read_config
 from redoubt.broker.production import check_no_development
 from redoubt.broker.server import Address
 from redoubt.errors import BrokerConfigInvalid, DevelopmentInstalled
+from redoubt.limits import ROLE_CERTIFICATE_SECONDS
 
 FOLDER = Path("/etc/redoubt")
 TEXT = new_config(name="broker", listen=Address("127.0.0.1", 8443), bootstrap_owners=(public(ALICE),)).decode()
@@ -45,6 +46,9 @@ def test_new_configuration_is_one() -> None:
         ('cache = "collateral"', "verify = false"),
         ("[collateral]", "[limits]\nburst = true\n[collateral]"),
         ("[collateral]", "[limits]\nrequests_per_second = 0\n[collateral]"),
+        ("[collateral]", "[limits]\ncertificate_seconds = 9\n[collateral]"),
+        ("[collateral]", "[limits]\ncertificate_seconds = 86401\n[collateral]"),
+        ("[collateral]", "[limits]\ncertificate_seconds = 3600.0\n[collateral]"),
         ("format = 1", "format = "),
     ],
 )
@@ -52,6 +56,12 @@ def test_other_settings_are_refused(old: str, new: str) -> None:
     assert old in TEXT
     with pytest.raises(BrokerConfigInvalid):
         parse_config(TEXT.replace(old, new, 1).encode(), folder=FOLDER)
+
+
+def test_certificates_hold_a_day_or_as_long_as_is_set() -> None:
+    changed = TEXT.replace("[collateral]", "[limits]\ncertificate_seconds = 3600\n[collateral]", 1)
+    assert parse_config(TEXT.encode(), folder=FOLDER).certificate_seconds == ROLE_CERTIFICATE_SECONDS
+    assert parse_config(changed.encode(), folder=FOLDER).certificate_seconds == 3600
 
 
 @pytest.mark.parametrize("setting", ["name", "listen", "certificate", "key", "store"])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.evidence.vectors import Entry, parameters, vector
 
-from redoubt.broker.collateral import IntelCollateral, platform_of
+from redoubt.broker.collateral import IntelCollateral
 from redoubt.broker.verifiers import Collateral, choose_verifier, production_verifiers
 from redoubt.errors import (
-    CollateralUnavailable,
     EvidenceCollateral,
     EvidenceError,
     EvidenceUnbound,
@@ -20,11 +19,9 @@ from redoubt.errors import (
     TeeUnsupported,
 )
 from redoubt.evidence.claims import Tee
-from redoubt.evidence.collateral import CachePolicy
 from redoubt.evidence.collect.attester import Collected
 from redoubt.evidence.kinds import Kind
 from redoubt.evidence.verify import verify_request
-from redoubt.limits import MAX_COLLATERAL_PLATFORMS
 from redoubt.protocol.evidence_body import EvidenceBody, decode_body, encode_body
 
 _KINDS = (Kind.SGX, Kind.TDX, Kind.SNP, Kind.AZ_SNP_VTPM, Kind.TPM)
@@ -96,28 +93,3 @@ def test_event_log_that_does_not_replay_is_refused(tmp_path: Path) -> None:
     data = verify_request(entry.request()).report_data
     with pytest.raises(EvidenceError):
         verifier(replace(body, event_log=b"no log"), data, entry.time)
-
-
-# --- collateral -------------------------------------------------------------------------------------------------------
-def test_platforms_are_bounded_and_an_outage_is_bridged(tmp_path: Path) -> None:
-    quote = vector("confidential-containers+trustee/sgx-v3-77bcbdfa.quote.bin")
-    good = vector("confidential-containers+trustee/sgx-v3-77bcbdfa.collateral.json")
-    answers = [good]
-
-    def fetch(quote: bytes) -> bytes:
-        if not answers:
-            raise OSError("no answer")
-        return answers.pop()
-
-    body = EvidenceBody(tee=Tee.SGX, evidence=quote)
-    now = datetime(2025, 6, 1, tzinfo=UTC)
-    cache = IntelCollateral(tmp_path, fetch=fetch, policy=CachePolicy())
-    assert cache.get(body, now=now) == good
-    assert cache.get(body, now=now + timedelta(days=1)) == good
-    with pytest.raises(CollateralUnavailable):
-        cache.get(body, now=now + timedelta(days=8))
-    full = IntelCollateral(tmp_path / "full", fetch=fetch)
-    full._quotes = {str(it): b"" for it in range(MAX_COLLATERAL_PLATFORMS)}
-    with pytest.raises(CollateralUnavailable, match="platforms"):
-        full.get(body, now=now)
-    assert platform_of(quote).count("-") == 1

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -17,7 +18,7 @@ from redoubt.cli.main import main
 from redoubt.errors import ExitStatus, NamespaceUnmapped
 from redoubt.keys.names import KeyName
 from redoubt.keys.workspace import Workspace
-from redoubt_dev.workspace_store import WorkspaceProvider
+from redoubt_dev.workspace_store import WorkspaceProvider, WorkspaceStore
 
 RAW = KeyName.parse("key:lake/raw.dev")
 
@@ -114,6 +115,40 @@ def test_from_an_empty_broker_to_data_that_opens(run: Shell, broker: OwnersBroke
     Path("broker.jwks").write_text(json.dumps(jwks))
     verified = run("audit", "verify", "audit.jsonl", "--head", "head.jws", "--keys", "broker.jwks")
     assert verified["rows"] == exported["rows"]
+    at_once = run("audit", "verify", broker.url, *owner)
+    assert at_once["rows"] == at_once["head"]["number"] > exported["rows"]
+
+
+def test_owner_registers_the_head_that_programs_then_hold_to(run: Shell, broker: OwnersBroker) -> None:
+    map_lake(run, broker.url)
+    run("keys", "create", "lake/raw")
+    Path("in").mkdir()
+    Path("in/a").write_text("secret")
+    sealed = run("seal", "in", "sealed", "--key", "lake/raw")
+    write_manifest(run, sealed["dataset"])
+    at = ("--broker", broker.url, "--ca", "ca.pem")
+    run("manifest", "set", *at, "--owner-key", "alice.pem")
+    run.fails("register", "sealed", *at, "--owner-key", "mallory.pem", code="broker.owner_unknown")
+    run.fails("register", "sealed", *at, "--owner-key", "bob.pem", code="broker.owner_unknown")
+    run.fails("register", "sealed", *at, code="broker.owner_unknown")
+    run.fails("register", "sealed", "--ca", "ca.pem", code="usage.invalid")
+    done = run("register", "sealed", *at, "--owner-key", "alice.pem")
+    assert (done["number"], done["digest"]) == (1, sealed["commit_digest"])
+    known = broker.store.register.head(UUID(sealed["dataset"]))
+    assert known is not None
+    assert (known.number, known.digest) == (1, sealed["commit_digest"])
+    assert [it.event["event"] for it in broker.store.audit.entries() if it.event["event"] == "register"]
+
+
+def test_workspace_registers_at_its_development_broker(run: Shell) -> None:
+    Path("in").mkdir()
+    Path("in/a").write_text("secret")
+    sealed = run("seal", "in", "sealed")
+    run.fails("register", "sealed", "--at-commit", "sha256:" + "0" * 64, code="sealed.commit_unexpected")
+    assert run("register", "sealed")["digest"] == sealed["commit_digest"]
+    store = WorkspaceStore.open(Workspace.open(Path.cwd()))
+    assert store.register.head(UUID(sealed["dataset"])) is not None
+    store.close()
 
 
 def test_owner_of_nothing_opens_nothing(run: Shell, broker: OwnersBroker) -> None:
@@ -139,6 +174,9 @@ def test_options_of_a_broker_without_one_are_refused(run: Shell) -> None:
     run.fails("audit", "export", "store", "a", "--head", "h", "--ca", "x", code="usage.invalid")
     url = ("https://127.0.0.1:9", "a", "--head", "h", "--root-key-file", "x")
     run.fails("audit", "export", *url, code="usage.invalid")
+    run.fails("audit", "verify", "x", "--ca", "x", code="usage.invalid")
+    run.fails("audit", "verify", "https://127.0.0.1:9", "--head", "x", code="usage.invalid")
+    run.fails("audit", "verify", "https://127.0.0.1:9", code="usage.invalid")
 
 
 def test_refusal_is_explained_by_the_broker_to_an_owner_alone(run: Shell, tmp_path: Path) -> None:

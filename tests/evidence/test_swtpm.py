@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 from tests.evidence.machines import flips
+from tests.evidence.swtpm import running
 
 from redoubt.errors import AttestError, EvidenceError, EvidenceNonce, EvidenceUnbound, EvidenceUnprovable
 from redoubt.evidence.claims import Expected, Verified
@@ -49,31 +46,10 @@ class Enrolled:
         return verify(evidence, enrolled=enrolled, expected=Expected(**expected), now=NOW)
 
 
-def free_ports() -> int:
-    """Return a port such that it and the next one are free: the TCTI takes the next for control."""
-    for _ in range(50):
-        with ExitStack() as stack:
-            first, second = (stack.enter_context(socket.socket()) for _ in range(2))
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
-    raise AssertionError("no two neighbouring free ports")
-
-
 @pytest.fixture(scope="module", params=["rsa-rsassa", "rsa-rsapss", "ecc-ecdsa"])
 def tpm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Enrolled]:
-    folder = tmp_path_factory.mktemp("swtpm").resolve()  # a relative path fails every command of the TPM
-    port = free_ports()
-    command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}", "--flags", "not-need-init,startup-clear"]
-    command += ["--server", f"type=tcp,port={port}", "--ctrl", f"type=tcp,port={port + 1}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(port, process)
-        environment = {**os.environ, "TPM2TOOLS_TCTI": f"swtpm:host=127.0.0.1,port={port}"}
+    folder = tmp_path_factory.mktemp("swtpm")
+    with running(folder) as environment:
         kind, scheme = request.param.split("-")
         enrolled = Enrolled(environment, b"")
         context, ek = str(folder / "ak.ctx"), str(folder / "ek.ctx")
@@ -86,20 +62,6 @@ def tpm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         key = folder / "ak.pem"
         enrolled.run("tpm2_readpublic", "-c", f"{DEFAULT_HANDLE:#x}", "-f", "pem", "-o", str(key))
         yield Enrolled(environment, key.read_bytes())
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
-        if process.poll() is not None:
-            raise AssertionError(f"swtpm ended at once: exit status {process.returncode}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port + 1)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("swtpm did not listen in ten seconds")
 
 
 def test_a_real_quote_is_believed(tpm: Enrolled) -> None:

@@ -57,6 +57,13 @@ def test_certificate_says_exactly_the_name_and_both_ends_of_tls() -> None:
     assert found.not_valid_after_utc - NOW == LIFE
 
 
+@pytest.mark.parametrize(("asked", "held"), [(60, 60), (2 * ROLE_CERTIFICATE_SECONDS, ROLE_CERTIFICATE_SECONDS)])
+def test_certificate_may_hold_shorter_and_never_longer(asked: int, held: int) -> None:
+    authority = domain_authority(SEED, domain="analytics", now=NOW)
+    found = authority.issue(WORKER, KEY.public_key(), now=NOW, seconds=asked)
+    assert found.not_valid_after_utc - NOW == timedelta(seconds=held)
+
+
 def test_brokers_with_one_seed_are_one_authority() -> None:
     assert bundle() == bundle()
     assert domain_secret(SEED, domain="analytics") == domain_secret(SEED, domain="analytics")

@@ -21,12 +21,17 @@ from redoubt.limits import MAX_ENDPOINT_REQUEST_BYTES, MAX_KEY_BATCH
 from redoubt.protocol.endpoint import (
     DataKeyRequest,
     UnwrapRequest,
+    announced_path,
     dataset_of,
+    decode_announced,
+    decode_announcement,
     decode_data_key,
     decode_head,
     decode_heads,
     decode_health,
     decode_keys,
+    encode_announced,
+    encode_announcement,
     encode_data_key,
     encode_head,
     encode_heads,
@@ -53,6 +58,9 @@ def test_round_trips() -> None:
     assert decode_head(encode_head(HEAD)) == HEAD
     assert decode_head(encode_head(None)) is None
     assert decode_heads(encode_heads(previous=None, head=HEAD)) == (None, HEAD)
+    assert decode_announced(encode_announced([HEAD])) == {HEAD}
+    assert decode_announcement(encode_announcement(HEAD)) == HEAD
+    assert dataset_of(announced_path(CONTEXT.dataset_id)) == CONTEXT.dataset_id
     assert dataset_of(register_path(CONTEXT.dataset_id)) == CONTEXT.dataset_id
 
 
@@ -65,6 +73,8 @@ def test_a_path_that_names_no_dataset_in_its_one_spelling_is_refused(text: str) 
 def test_a_request_to_register_nothing_is_refused() -> None:
     with pytest.raises(EndpointError, match="no head"):
         decode_heads(b'{"previous":null,"head":null}')
+    with pytest.raises(EndpointError, match="no head"):
+        decode_announcement(b'{"head":null}')
 
 
 @pytest.mark.parametrize(
@@ -98,6 +108,8 @@ DECODERS: list[tuple[Callable[[bytes], object], bytes]] = [
     (decode_health, b'{"api":"redoubt-key-endpoint","version":1}'),
     (decode_head, encode_head(HEAD)),
     (decode_heads, encode_heads(previous=HEAD, head=HEAD)),
+    (decode_announced, encode_announced([HEAD])),
+    (decode_announcement, encode_announcement(HEAD)),
 ]
 decoders = st.sampled_from(DECODERS)
 values = st.recursive(

@@ -17,14 +17,17 @@ from tests.protocol.samples import json_values, mutate
 from redoubt.errors import AttestationRefused, BrokerError, BrokerMessage, GrantRefused, KeyUnknown
 from redoubt.keys.names import KeyName
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
-from redoubt.limits import MAX_COMMIT_NUMBER
+from redoubt.limits import MAX_ANNOUNCED_HEADS, MAX_COMMIT_NUMBER
 from redoubt.protocol.endpoint import DataKeyRequest, UnwrapRequest
 from redoubt.protocol.key_api import (
     AdvanceRequest,
+    AnnounceRequest,
     DataKeyAnswer,
     RegisteredHead,
     UnwrapAnswer,
+    encode_announced,
     encode_head,
+    parse_announced,
     parse_data_key,
     parse_head,
     parse_unwrap,
@@ -51,6 +54,10 @@ def test_round_trips(head: RegisteredHead | None) -> None:
     advance = replace(ADVANCE, previous=head)
     assert AdvanceRequest.parse(advance.encode()) == advance
     assert parse_head(encode_head(head)) == head
+    announce = AnnounceRequest(head=HEAD, ticket="ticket")
+    assert AnnounceRequest.parse(announce.encode()) == announce
+    heads = frozenset({HEAD, replace(HEAD, number=7)})
+    assert parse_announced(encode_announced(heads)) == heads
     assert parse_unwrap(UNWRAP.encode()) == UNWRAP
     assert parse_data_key(MAKE.encode()) == MAKE
 
@@ -84,6 +91,15 @@ def test_heads_that_are_none_are_refused(head: Any) -> None:
 def test_a_head_is_not_registered_as_nothing() -> None:
     with pytest.raises(BrokerMessage, match="no head"):
         AdvanceRequest.parse(json.dumps({"previous": None, "head": None, "ticket": "x"}).encode())
+    with pytest.raises(BrokerMessage, match="names none"):
+        AnnounceRequest.parse(json.dumps({"head": None, "ticket": "x"}).encode())
+
+
+def test_announced_commits_are_bounded() -> None:
+    heads = [replace(HEAD, number=it) for it in range(1, MAX_ANNOUNCED_HEADS + 2)]
+    assert len(parse_announced(encode_announced(heads[1:]))) == MAX_ANNOUNCED_HEADS
+    with pytest.raises(BrokerMessage, match="too many"):
+        parse_announced(encode_announced(heads))
 
 
 @pytest.mark.parametrize("ticket", ["", "a b", "a" * 1025, "ä"])
@@ -97,6 +113,8 @@ PARSERS: list[tuple[Callable[[bytes], object], bytes]] = [
     (lambda body: DataKeyAnswer.parse(body, MAKE), MADE.encode()),
     (AdvanceRequest.parse, ADVANCE.encode()),
     (parse_head, encode_head(HEAD)),
+    (AnnounceRequest.parse, AnnounceRequest(head=HEAD, ticket="ticket").encode()),
+    (parse_announced, encode_announced([HEAD])),
     (parse_unwrap, UNWRAP.encode()),
     (parse_data_key, MAKE.encode()),
 ]

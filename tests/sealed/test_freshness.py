@@ -7,19 +7,19 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from tests.sealed.samples import write_dataset
 
 from redoubt.agent.client import EndpointClient
 from redoubt.agent.endpoint import KeyEndpoint
-from redoubt.errors import RegisterConflict, RegisterRollback
+from redoubt.errors import BrokerUnreachable, CommitUnannounced, GrantRefused, RegisterConflict, RegisterRollback
 from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
 from redoubt.keys.workspace import Workspace
 from redoubt.sealed.dataset import Dataset, Freshness
-from redoubt.sealed.write import DatasetWrite, WriteMode
+from redoubt.sealed.write import DatasetWrite, WriteMode, WriteTicket
 
 
 class Registering:
@@ -28,6 +28,7 @@ class Registering:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._heads: dict[UUID, CommitHead] = {}
+        self.announced: dict[UUID, set[CommitHead]] = {}
         self._lock = threading.Lock()
 
     def new_data_key(self, key: str | None, context: WrapContext) -> tuple[DataKey, WrappedKey]:
@@ -44,6 +45,12 @@ class Registering:
             if self._heads.get(dataset_id) != previous:
                 raise RegisterConflict("the registered head is another one")
             self._heads[dataset_id] = head
+
+    def announced_heads(self, dataset_id: UUID) -> frozenset[CommitHead]:
+        return frozenset(self.announced.get(dataset_id, ()))
+
+    def announce_head(self, dataset_id: UUID, head: CommitHead) -> None:
+        self.announced.setdefault(dataset_id, set()).add(head)
 
 
 @pytest.fixture
@@ -86,15 +93,110 @@ def test_a_fork_that_leaves_the_registered_commit_out_is_refused(
         Dataset.open(str(tmp_path / "fork"), keys=keys)
 
 
-def test_commits_that_were_not_registered_are_read_and_then_registered(
+class Dying(Registering):
+    """Writers whose register takes nothing: they die once their commit is durable."""
+
+    def register_head(self, dataset_id: UUID, *, previous: CommitHead | None, head: CommitHead) -> None:
+        raise BrokerUnreachable("the power went")
+
+
+class Reader:
+    """Opens what is there, and makes no data key."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def new_data_key(self, key: str | None, context: WrapContext) -> tuple[DataKey, WrappedKey]:
+        raise GrantRefused("no grant to write")
+
+    def unwrap(self, wrapped: Sequence[WrappedKey]) -> Sequence[DataKey]:
+        return self._workspace.unwrap(wrapped)
+
+
+def forge(folder: Path, workspace: Workspace) -> None:
+    """Commit on top of a dataset as a reader can who writes to its storage: under a data key that it may open."""
+    reader = Reader(workspace)
+    head = Dataset.open(str(folder), keys=reader).head
+    (part, *_) = head.commit.parts
+    ticket = WriteTicket(
+        str(folder), WriteMode.APPEND, head.commit.dataset, uuid4(), part.key, uuid4(), head.commit.number
+    )
+    write = DatasetWrite.resume(ticket, keys=reader)
+    writer = write.parts.part("forged", media_type="text/plain")
+    writer.write(b"1000000 for Mallory")
+    assert write.commit([writer.finish()]).head.commit.number == head.commit.number + 1
+
+
+def test_commits_whose_writers_died_before_registering_are_read_and_then_registered(
     tmp_path: Path, keys: Registering, workspace: Workspace
 ) -> None:
     append(tmp_path / "d", keys, "a")
+    dying = Dying(workspace)
+    dying._heads, dying.announced = keys._heads, keys.announced
     for name in ("b", "c"):
-        append(tmp_path / "d", workspace, name)
+        with pytest.raises(BrokerUnreachable):
+            append(tmp_path / "d", dying, name)
     assert Dataset.open(str(tmp_path / "d"), keys=keys).freshness is Freshness.REGISTERED
     dataset = append(tmp_path / "d", keys, "e")
+    assert dataset.head.commit.number == 4
     assert keys.registered_head(dataset.id) == CommitHead(4, dataset.commit_digest)
+
+
+def test_commit_forged_by_a_reader_is_refused(tmp_path: Path, keys: Registering, workspace: Workspace) -> None:
+    """It opens: every reader holds the data key. It is nobody's who may write."""
+    append(tmp_path / "d", keys, "a")
+    forge(tmp_path / "d", workspace)
+    assert len(Dataset.open(str(tmp_path / "d"), keys=workspace).parts) == 2
+    with pytest.raises(CommitUnannounced):
+        Dataset.open(str(tmp_path / "d"), keys=keys)
+    with pytest.raises(CommitUnannounced):
+        append(tmp_path / "d", keys, "b")
+
+
+def test_commit_forged_while_a_writer_writes_is_not_built_on(
+    tmp_path: Path, keys: Registering, workspace: Workspace
+) -> None:
+    append(tmp_path / "d", keys, "a")
+    write = DatasetWrite.begin(str(tmp_path / "d"), keys=keys, mode=WriteMode.APPEND)
+    writer = write.parts.part("b", media_type="text/plain")
+    writer.write(b"x")
+    forge(tmp_path / "d", workspace)
+    part = writer.finish()
+    with pytest.raises(CommitUnannounced):
+        write.commit([part])
+    assert keys.registered_head(write.ticket.dataset_id) is not None
+    assert keys.registered_head(write.ticket.dataset_id).number == 1  # type: ignore[union-attr]
+
+
+def test_commit_forged_on_top_of_a_dead_writers_is_refused(
+    tmp_path: Path, keys: Registering, workspace: Workspace
+) -> None:
+    append(tmp_path / "d", keys, "a")
+    dying = Dying(workspace)
+    dying._heads, dying.announced = keys._heads, keys.announced
+    with pytest.raises(BrokerUnreachable):
+        append(tmp_path / "d", dying, "b")
+    forge(tmp_path / "d", workspace)
+    with pytest.raises(CommitUnannounced, match="commit 3"):
+        Dataset.open(str(tmp_path / "d"), keys=keys)
+
+
+def test_commit_that_is_registered_between_two_looks_is_read(
+    tmp_path: Path, keys: Registering, workspace: Workspace
+) -> None:
+    """What was announced is forgotten once it is registered: whoever looked before must look again."""
+    append(tmp_path / "d", keys, "a")
+
+    class Late(Registering):
+        def announced_heads(self, dataset_id: UUID) -> frozenset[CommitHead]:
+            self._heads[dataset_id] = max(self.announced[dataset_id], key=lambda it: it.number)
+            self.announced[dataset_id] = set()
+            return frozenset()
+
+    late = Late(workspace)
+    late._heads, late.announced = dict(keys._heads), keys.announced
+    append(tmp_path / "d", keys, "b")
+    assert Dataset.open(str(tmp_path / "d"), keys=late).freshness is Freshness.REGISTERED
 
 
 def test_writers_at_once_register_the_newest_commit(tmp_path: Path, keys: Registering) -> None:
@@ -119,6 +221,18 @@ def test_the_key_endpoint_passes_the_register_on(tmp_path: Path, keys: Registeri
     with KeyEndpoint(workspace) as plain:
         opened = Dataset.open(str(tmp_path / "old"), keys=EndpointClient(plain.folder))
         assert opened.freshness is Freshness.NOT_CHECKED
+
+
+def test_the_key_endpoint_passes_announced_commits_on(tmp_path: Path, keys: Registering, workspace: Workspace) -> None:
+    with KeyEndpoint(keys) as endpoint:
+        client = EndpointClient(endpoint.folder)
+        dataset = append(tmp_path / "d", client, "a")
+        assert client.announced_heads(dataset.id) == {CommitHead(1, dataset.commit_digest)}
+        forge(tmp_path / "d", workspace)
+        with pytest.raises(CommitUnannounced):
+            Dataset.open(str(tmp_path / "d"), keys=client)
+    with KeyEndpoint(workspace) as plain:
+        assert EndpointClient(plain.folder).announced_heads(dataset.id) == frozenset()
 
 
 def test_who_keeps_no_register_says_that_freshness_was_not_checked(tmp_path: Path, workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""The JVM and the register of heads (H24): what unmodified Parquet reads refuse, what native writes register."""
+"""The JVM and the register of heads (H6, H24): what unmodified Parquet reads refuse, what native writes register."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ import json, shutil, sys
 from pathlib import Path
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from tests.sealed.test_freshness import Registering
+from tests.sealed.test_freshness import Registering, forge
 import redoubt.spark
+from redoubt.keys.register import CommitHead
 from redoubt.keys.workspace import Workspace
 from redoubt.sealed.dataset import Dataset
 
 folder = Path(sys.argv[1])
-keys = Registering(Workspace.init(folder))
+workspace = Workspace.init(folder)
+keys = Registering(workspace)
 spark = redoubt.spark.session("register", keys=keys, master="local[2]", conf={"spark.log.level": "OFF"})
 table, first, second = folder / "table", folder / "first", folder / "second"
 
@@ -42,6 +44,10 @@ def append(rows):
 def put_back(saved):
     shutil.rmtree(table)
     shutil.copytree(saved, table)
+
+def dataset_head():
+    newest = Dataset.open(str(table), keys=workspace)
+    return CommitHead(newest.head.commit.number, newest.commit_digest)
 
 found = {}
 append(10)
@@ -66,6 +72,11 @@ append(1)
 found["caught up"] = [keys.registered_head(dataset.id).number, outcome(count)]
 keys._heads[dataset.id] = type(newest)(9, newest.digest)
 found["rolled back, read after it was read"] = outcome(count)
+keys._heads[dataset.id] = dataset_head()
+forge(table, workspace)
+found["forged, read"] = outcome(count)
+found["forged, appended to"] = outcome(lambda: append(1))
+found["forged, registered"] = keys.registered_head(dataset.id).number
 redoubt.spark.stop(spark)
 print("found", json.dumps(found))
 """
@@ -108,3 +119,9 @@ def test_forked_table_is_refused_by_an_unmodified_read(found: dict[str, object])
 def test_register_that_lags_behind_is_no_rollback_and_catches_up(found: dict[str, object]) -> None:
     assert found["register behind"] == 15
     assert found["caught up"] == [3, 16]
+
+
+def test_commit_forged_by_a_reader_is_refused(found: dict[str, object]) -> None:
+    assert found["forged, read"] == "[broker.unannounced]"
+    assert found["forged, appended to"] == "[broker.unannounced]"
+    assert found["forged, registered"] == 3

@@ -19,6 +19,7 @@ from redoubt.broker.verifiers import Verifier
 from redoubt.evidence.claims import Expected, Tee, Verified
 from redoubt.evidence.key_set import KeySet
 from redoubt.keys.workspace import Workspace
+from redoubt.limits import ROLE_CERTIFICATE_SECONDS
 from redoubt.pki.server import make_server_certificate
 from redoubt.protocol.evidence_body import EvidenceBody
 from redoubt_dev import simulated
@@ -43,11 +44,13 @@ class DevelopmentBroker:
         port: int = 0,
         attesters: KeySet | None = None,
         bootstrap_owners: frozenset[bytes] = frozenset(),
+        certificate_seconds: int = ROLE_CERTIFICATE_SECONDS,
     ) -> None:
         """Prepare the store of *workspace*.
 
         *attesters* are the development keys whose simulated evidence is taken; by default this user's own.
         *bootstrap_owners* are public keys that may set the first manifest, as at a production broker.
+        *certificate_seconds* is how long certificates of roles hold.
 
         Raises:
             StorageError, BrokerError, WorkspaceError: the workspace's store cannot be used.
@@ -61,7 +64,12 @@ class DevelopmentBroker:
                 self._store,
                 address=Address(LOOPBACK, port),
                 identity=identity,
-                settings=Settings(name=NAME, development=True, bootstrap_owners=bootstrap_owners),
+                settings=Settings(
+                    name=NAME,
+                    development=True,
+                    bootstrap_owners=bootstrap_owners,
+                    certificate_seconds=certificate_seconds,
+                ),
                 verifiers=simulated_verifiers(keys),
                 limiter=RateLimiter(per_second=_PER_SECOND, burst=_PER_SECOND),
                 on_refusal=lambda record: write_refusal(workspace, record),

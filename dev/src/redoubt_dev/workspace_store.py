@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from redoubt.broker.core import Event, system_clock
 from redoubt.broker.location import SqliteLocation
 from redoubt.broker.ports import (
     AuditLog,
@@ -21,12 +23,14 @@ from redoubt.broker.ports import (
     CreatedDatasets,
     ReceiptStore,
     RefusalStore,
+    RegisteredHead,
     ResourceStore,
     SessionStore,
 )
 from redoubt.broker.root import FileRoot
 from redoubt.broker.store import SqlStore
 from redoubt.errors import KeyError_, NamespaceUnmapped, StorageError, StoreExists
+from redoubt.evidence.claims import JSON
 from redoubt.keys.names import Assurance, KeyName
 from redoubt.keys.private import (
     DIRECTORY_MODE,
@@ -36,6 +40,7 @@ from redoubt.keys.private import (
     sync_directory,
 )
 from redoubt.keys.provider import KeyInfo, KeyState, Provider
+from redoubt.keys.register import CommitHead
 from redoubt.keys.rootkey import create_root_key_file
 from redoubt.keys.types import DataKey, WrapContext, WrappedKey
 from redoubt.keys.workspace import Workspace
@@ -43,6 +48,7 @@ from redoubt.pki.build import Certified
 from redoubt.pki.server import make_ca
 from redoubt.protocol.broker_facts import BrokerFacts
 from redoubt.protocol.messages import write_object
+from redoubt.trust.receipt_audit import GRANTED
 from redoubt.trust.refusal import Refusal
 from redoubt.trust.signing import Envelope
 from redoubt.trust.store import ManifestStore
@@ -267,3 +273,15 @@ def _read_ca(path: Path) -> Certified:
     content = read_private_file(path, limit_bytes=_MAX_CA_BYTES, what="the development broker's CA")
     certificate, mark, key = content.partition(b"-----BEGIN PRIVATE KEY-----")
     return Certified(certificate, mark + key)
+
+
+def register_head(workspace: Workspace, dataset_id: UUID, head: CommitHead) -> None:
+    """Register *head* at the workspace's development broker by its owner's word; raises StorageError or BrokerError."""
+    store = WorkspaceStore.open(workspace)
+    try:
+        facts: dict[str, JSON] = {"event": Event.REGISTER.value, "decision": GRANTED, "dataset": str(dataset_id)}
+        registered = RegisteredHead(number=head.number, digest=head.digest)
+        store.register.put(dataset_id, registered)
+        store.audit.append({**facts, "head": registered.to_json(), "owner": "workspace"}, at=system_clock())
+    finally:
+        store.close()

@@ -25,9 +25,11 @@ from redoubt.protocol.jwe import decrypt
 from redoubt.protocol.key_api import (
     PATH,
     AdvanceRequest,
+    AnnounceRequest,
     DataKeyAnswer,
     RegisteredHead,
     UnwrapAnswer,
+    parse_announced,
     parse_head,
 )
 from redoubt.trust.dsse import SignedStatement
@@ -104,6 +106,23 @@ class BrokerKeySource:
         found = parse_head(self._call("GET", f"{PATH}/register/{dataset_id}", b"")[0].body)
         return None if found is None else CommitHead(found.number, found.digest)
 
+    def announced_heads(self, dataset_id: UUID) -> frozenset[CommitHead]:
+        """Return the announced commits of a dataset; raises GrantRefused or BrokerError."""
+        found = parse_announced(self._call("GET", f"{PATH}/announced/{dataset_id}", b"")[0].body)
+        return frozenset(CommitHead(it.number, it.digest) for it in found)
+
+    def announce_head(self, dataset_id: UUID, head: CommitHead) -> None:
+        """Announce *head*, with the ticket of the dataset's newest data key.
+
+        Raises:
+            RegisterConflict: a commit of that number is registered, or this agent made no data key for the dataset.
+            BrokerError: the broker refuses, or does not answer.
+        """
+        announced = RegisteredHead(number=head.number, digest=head.digest)
+        request = AnnounceRequest(head=announced, ticket=self._ticket(dataset_id))
+        # Asked twice it is announced once.
+        self._call("POST", f"{PATH}/announced/{dataset_id}", request.encode())
+
     def register_head(self, dataset_id: UUID, *, previous: CommitHead | None, head: CommitHead) -> None:
         """Register *head* as the successor of *previous*, with the ticket of the dataset's newest data key.
 
@@ -111,10 +130,7 @@ class BrokerKeySource:
             RegisterConflict: another head is registered, or this agent made no data key for the dataset.
             BrokerError: the broker refuses, or does not answer.
         """
-        with self._lock:
-            ticket = self._tickets.get(dataset_id)
-        if ticket is None:
-            raise RegisterConflict(f"no data key of dataset {dataset_id} was made here, so there is no right to commit")
+        ticket = self._ticket(dataset_id)
         before = None if previous is None else RegisteredHead(number=previous.number, digest=previous.digest)
         after = RegisteredHead(number=head.number, digest=head.digest)
         body = AdvanceRequest(previous=before, head=after, ticket=ticket).encode()
@@ -141,6 +157,13 @@ class BrokerKeySource:
     def receipt(self, report: SignedStatement, attested: Attestation) -> bytes:
         """Return the receipt of this job, around what its agent reports; raises ReceiptError or BrokerError."""
         return self._ask("POST", f"{PATH}/receipts", rfc8785.dumps(report.to_json()), attested).body
+
+    def _ticket(self, dataset_id: UUID) -> str:
+        with self._lock:
+            ticket = self._tickets.get(dataset_id)
+        if ticket is None:
+            raise RegisterConflict(f"no data key of dataset {dataset_id} was made here, so there is no right to commit")
+        return ticket
 
     def _note(self, keys: Sequence[DataKey]) -> None:
         with self._lock:

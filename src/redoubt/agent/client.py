@@ -27,10 +27,13 @@ from redoubt.protocol.endpoint import (
     ENDPOINT_VARIABLE,
     ERROR_URN,
     DataKeyRequest,
+    announced_path,
+    decode_announced,
     decode_data_key,
     decode_head,
     decode_health,
     decode_keys,
+    encode_announcement,
     encode_heads,
     register_path,
     unwrap_in_batches,
@@ -66,6 +69,14 @@ class EndpointClient:
     def register_head(self, dataset_id: UUID, *, previous: CommitHead | None, head: CommitHead) -> None:
         """Register a head; see :class:`redoubt.keys.register.HeadRegister`."""
         self._call("POST", register_path(dataset_id), encode_heads(previous=previous, head=head))
+
+    def announced_heads(self, dataset_id: UUID) -> frozenset[CommitHead]:
+        """Return the announced commits of a dataset; see :class:`redoubt.keys.register.HeadRegister`."""
+        return decode_announced(self._call("GET", announced_path(dataset_id), b""))
+
+    def announce_head(self, dataset_id: UUID, head: CommitHead) -> None:
+        """Announce a commit; see :class:`redoubt.keys.register.HeadRegister`."""
+        self._call("POST", announced_path(dataset_id), encode_announcement(head))
 
     def health(self) -> dict[str, Any]:
         """Return the endpoint's own description; raises EndpointError if it is another API or version."""

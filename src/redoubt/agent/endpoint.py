@@ -42,6 +42,7 @@ from redoubt.limits import (
     MAX_ENDPOINT_REQUEST_BYTES,
 )
 from redoubt.protocol.endpoint import (
+    ANNOUNCED_PATH,
     API_NAME,
     API_VERSION,
     ENDPOINT_FILE,
@@ -52,7 +53,9 @@ from redoubt.protocol.endpoint import (
     DataKeyRequest,
     UnwrapRequest,
     dataset_of,
+    decode_announcement,
     decode_heads,
+    encode_announced,
     encode_data_key,
     encode_head,
     encode_keys,
@@ -152,12 +155,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({self.path: self._resource}, media_type="application/octet-stream")
         elif self.path.startswith(REGISTER_PATH):
             self._answer({self.path: self._head})
+        elif self.path.startswith(ANNOUNCED_PATH):
+            self._answer({self.path: self._announced})
         else:
             self._answer({"/v1/health": lambda _: json.dumps({"api": API_NAME, "version": API_VERSION}).encode()})
 
     def do_POST(self) -> None:
         if self.path.startswith(REGISTER_PATH):
             self._answer({self.path: self._register})
+        elif self.path.startswith(ANNOUNCED_PATH):
+            self._answer({self.path: self._announce})
         else:
             self._answer({"/v1/unwrap": self._unwrap, "/v1/data-keys": self._data_key})
 
@@ -202,6 +209,14 @@ class _Handler(BaseHTTPRequestHandler):
         previous, head = decode_heads(body)
         dataset_id = dataset_of(self.path)
         self.server.keys.register_head(dataset_id, previous=previous, head=head)
+        return encode_head(head)
+
+    def _announced(self, body: bytes) -> bytes:
+        return encode_announced(self.server.keys.announced_heads(dataset_of(self.path)))
+
+    def _announce(self, body: bytes) -> bytes:
+        head = decode_announcement(body)
+        self.server.keys.announce_head(dataset_of(self.path), head)
         return encode_head(head)
 
     def _resource(self, body: bytes) -> bytes:

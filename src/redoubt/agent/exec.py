@@ -125,6 +125,7 @@ def execute(
             program.argv(folders),
             environment=program.environment(folders),
             user=execution.user,
+            runs=remains.program,
         )
         endpoint.close()  # what is read or written afterwards would not stand in the receipt
         ran = Ran(engine=program.engine, started=started, ended=datetime.now(UTC), status=status)

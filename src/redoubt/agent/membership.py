@@ -15,7 +15,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from redoubt.agent.attest import AttestedAgent
 from redoubt.errors import AttesterUnauthenticated, NonceReplayed, PeerRefused, RedoubtError, UsageError
 from redoubt.keys.private import replace_private_file
-from redoubt.limits import ROLE_CERTIFICATE_SECONDS
 from redoubt.pki.build import private_pem
-from redoubt.pki.peer import public_key_of, verify_peer
+from redoubt.pki.peer import public_key_of, valid_until, verify_peer
 from redoubt.pki.request import make_request
 from redoubt.pki.spiffe import LABEL
 from redoubt.protocol.jwe import decrypt
@@ -35,9 +34,10 @@ from redoubt.protocol.membership import CERTIFICATES_PATH, CertificateRequest, M
 IDENTITY_FILE: Final = "identity.pem"
 BUNDLE_FILE: Final = "bundle.pem"
 MEMBERSHIP_FILE: Final = "membership.json"
-SECRET_FILE: Final = "domain-secret"  # noqa: S105 - a name  # noqa: S105 - a name
-_RENEW_AFTER: Final = timedelta(seconds=0.6 * ROLE_CERTIFICATE_SECONDS)
-_LOOK_SECONDS: Final = 5.0
+SECRET_FILE: Final = "domain-secret"  # noqa: S105 - a name
+#: A certificate is renewed when this part of its life is over, so that there is time for a broker to come back.
+_RENEW_AFTER: Final = 0.6
+_LOOK_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,11 @@ class Member:
     membership: Membership
     key: ec.EllipticCurvePrivateKey = field(repr=False)
     at: datetime
+
+    @property
+    def due(self) -> datetime:
+        """When it is to be renewed."""
+        return self.at + _RENEW_AFTER * (valid_until(self.membership.certificate) - self.at)
 
     def write(self, folder: Path) -> None:
         """Put everything in *folder*, or replace what is there."""
@@ -139,7 +144,7 @@ class MembershipKeeper:
 
     def _keep(self) -> None:
         while not self._closed.wait(_LOOK_SECONDS):
-            if self._clock() < self.member.at + _RENEW_AFTER:
+            if self._clock() < self.member.due:
                 continue
             try:
                 self.member = join(self._agent, self._role, now=self._clock())

@@ -14,7 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -56,9 +56,14 @@ def user_ids(name: str) -> tuple[int, int]:
 
 
 def run_program(
-    executable: str, argv: Sequence[str], *, environment: Mapping[str, str], user: str | None = None
+    executable: str,
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    user: str | None = None,
+    runs: Callable[[int], object] = lambda _: None,
 ) -> int:
-    """Run the program to its end and return its exit status, from the main thread.
+    """Run the program to its end and return its exit status, from the main thread; *runs* is told its group.
 
     Raises:
         ProgramFailed: it cannot be started.
@@ -70,6 +75,7 @@ def run_program(
         with _forwarding() as started:
             program = subprocess.Popen(command, env=dict(environment), pass_fds=(writing,), process_group=0)
             started(program.pid)
+            runs(program.pid)
             os.close(writing)
             writing = -1
             try:

@@ -39,13 +39,17 @@ class Remains:
 
     def own(self, folder: Path) -> Path:
         """Return *folder*, which will be removed."""
-        self._folders.append(folder)
+        self._folders.append(folder.absolute())
         return self.after_a_kill(folder)
 
     def after_a_kill(self, folder: Path) -> Path:
         """Return *folder*, which somebody else removes unless this process is killed."""
-        self._told.write(os.fsencode(folder) + b"\0")
+        self._told.write(os.fsencode(folder.absolute()) + b"\0")
         return folder
+
+    def program(self, group: int) -> None:
+        """Have a process group killed if this process is."""
+        self._told.write(b"%d\0" % group)
 
     def __enter__(self) -> Self:
         return self

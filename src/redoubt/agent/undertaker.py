@@ -1,7 +1,8 @@
 """Removes what an agent leaves when it is killed: a process of its own that waits for the agent's end.
 
-Run as a script with ``python -I -S undertaker.py FD``. The agent writes names of folders to the pipe FD, each with a
-NUL behind it, and last an empty one if it ended as it should. It imports the standard library only.
+Run as a script with ``python -I -S undertaker.py FD``. The agent writes names of folders, and the number of its
+program's process group, to the pipe FD, each with a NUL behind it, and last an empty one if it ended as it should. It
+imports the standard library only.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def main(arguments: list[str]) -> None:
         *names, _ = agent.read().split(b"\0")
     if not all(names):
         return
-    folders = [Path(os.fsdecode(it)) for it in names]
+    folders = [Path(os.fsdecode(it)) for it in names if it.startswith(b"/")]
+    for group in (int(it) for it in names if it.isdigit()):
+        with contextlib.suppress(OSError):  # the kernel has killed its first process; others may run on
+            os.killpg(group, signal.SIGKILL)
     for _ in range(_ATTEMPTS):
         for folder in folders:
             remove(folder)

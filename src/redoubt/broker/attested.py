@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID, uuid4
@@ -34,7 +36,7 @@ from redoubt.keys.types import DataKey
 from redoubt.limits import DATA_KEY_BYTES
 from redoubt.protocol.endpoint import DataKeyRequest, UnwrapRequest
 from redoubt.protocol.jwe import Recipient, encrypt
-from redoubt.protocol.key_api import AdvanceRequest, DataKeyAnswer, RegisteredHead, UnwrapAnswer
+from redoubt.protocol.key_api import AdvanceRequest, AnnounceRequest, DataKeyAnswer, RegisteredHead, UnwrapAnswer
 from redoubt.trust.ear_verify import AttestationResult
 from redoubt.trust.policy import Action
 from redoubt.trust.receipt_audit import HOLDER
@@ -154,17 +156,37 @@ class Keys:
             GrantRefused, TicketRefused: the program may not, or was given no data key of this dataset.
             RegisterConflict: the head is another one than the request says.
         """
+        with self._committing(Event.REGISTER, attested, dataset_id, request.head, ticket=request.ticket):
+            self.core.store.register.advance(dataset_id, previous=request.previous, head=request.head)
+
+    def announced(self, attested: Attested, dataset_id: UUID) -> frozenset[RegisteredHead]:
+        """Return the announced commits of a dataset that the program may use; raises GrantRefused."""
+        self._release(Event.ANNOUNCE, attested, dataset_id, UNWRAPS, asked=Action.READ)
+        return self.core.store.register.announced(dataset_id)
+
+    def announce(self, attested: Attested, dataset_id: UUID, request: AnnounceRequest) -> None:
+        """Note a commit that is about to be made.
+
+        Raises:
+            GrantRefused, TicketRefused: the program may not, or was given no data key of this dataset.
+            RegisterConflict: a commit of that number is registered.
+        """
+        with self._committing(Event.ANNOUNCE, attested, dataset_id, request.head, ticket=request.ticket):
+            self.core.store.register.announce(dataset_id, request.head, at=self.core.clock())
+
+    @contextmanager
+    def _committing(
+        self, event: Event, attested: Attested, dataset_id: UUID, head: RegisteredHead, *, ticket: str
+    ) -> Iterator[None]:
         # Who may only create publishes what it made: the ticket says that it was given a data key of this dataset.
         writes = WRITES if named(attested.policy, dataset_id) is not None else WRITES | CREATES
-        release = self._release(Event.REGISTER, attested, dataset_id, writes, asked=Action.WRITE)
+        release = self._release(event, attested, dataset_id, writes, asked=Action.WRITE)
         if self.core.store.receipts.is_closed(attested.job):  # its row comes after the deed
             raise JobClosed("the job has asked for its receipt, and commits nothing more")
-        facts = self._facts(attested, release, dataset_id) | {"head": request.head.to_json()}
-        with self.core.audited(Event.REGISTER, facts):
-            self.core.tickets.check(
-                request.ticket, dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock()
-            )
-            self.core.store.register.advance(dataset_id, previous=request.previous, head=request.head)
+        facts = self._facts(attested, release, dataset_id) | {"head": head.to_json()}
+        with self.core.audited(event, facts):
+            self.core.tickets.check(ticket, dataset_id=dataset_id, holder=attested.result.key, now=self.core.clock())
+            yield
 
     def resource(self, attested: Attested, path: str) -> bytes:
         """Return the resource at *path* (``repository/type/tag``), encrypted to the attested key.

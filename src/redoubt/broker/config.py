@@ -17,10 +17,15 @@
 
     [collateral]                         # each optional
     pccs = "https://…"                   # Intel: without it SGX and TDX evidence is refused
+    pccs_ca = "pccs.pem"                 # the CA that certified it; without it the system's
     cache = "collateral"
     amd_certificates = ["ask.pem"]
     amd_revocations = "crl.der"
     tpm_keys = "ak.pem"
+
+    [anchor]                             # optional: notice at the start that an older store was put in place
+    tpm_index = "0x01800002"             # an NV index of this machine's TPM
+    name = "tpm"                         # in the audit log; brokers on one store have each their own
 
     [limits]                             # each optional
     requests_per_second = 200
@@ -39,18 +44,26 @@ from pathlib import Path
 from typing import Any, Final
 
 from redoubt.broker.server import Address
+from redoubt.broker.tpm_counter import FIRST_INDEX, LAST_INDEX
 from redoubt.errors import BrokerConfigInvalid, ManifestField, NotFound
 from redoubt.keys.private import read_private_file
-from redoubt.limits import MAX_CONFIG_BYTES, PEER_BURST, PEER_REQUESTS_PER_SECOND
+from redoubt.limits import (
+    MAX_CONFIG_BYTES,
+    MIN_ROLE_CERTIFICATE_SECONDS,
+    PEER_BURST,
+    PEER_REQUESTS_PER_SECOND,
+    ROLE_CERTIFICATE_SECONDS,
+)
 from redoubt.trust.public_key import parse_public_key
 
 CONFIG_FORMAT: Final = 1
 CONFIG_FILE: Final = "broker.toml"
 _TOP: Final = frozenset({"name", "listen", "certificate", "key", "store", "root_key"})
-_TOP_OPTIONAL: Final = frozenset({"bootstrap_owners", "collateral", "limits"})
+_TOP_OPTIONAL: Final = frozenset({"bootstrap_owners", "collateral", "limits", "anchor"})
 _ROOTS: Final = frozenset({"file", "passphrase_file", "workspace_key"})
-_COLLATERAL: Final = frozenset({"pccs", "cache", "amd_certificates", "amd_revocations", "tpm_keys"})
-_LIMITS: Final = frozenset({"requests_per_second", "burst"})
+_COLLATERAL: Final = frozenset({"pccs", "pccs_ca", "cache", "amd_certificates", "amd_revocations", "tpm_keys"})
+_LIMITS: Final = frozenset({"requests_per_second", "burst", "certificate_seconds"})
+_ANCHOR: Final = frozenset({"tpm_index", "name"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +80,21 @@ class CollateralSetting:
     """What evidence is verified with, beside what it brings along."""
 
     pccs: str | None
+    #: The CA that certified the PCCS, PEM; None for the system's.
+    pccs_ca: Path | None
     cache: Path
     amd_certificates: tuple[Path, ...]
     amd_revocations: Path | None
     tpm_keys: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorSetting:
+    """The counter that the store is anchored in."""
+
+    tpm_index: int
+    #: The counter's name in the audit log: brokers on one store have each their own.
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +109,11 @@ class BrokerConfig:
     bootstrap_owners: frozenset[bytes]
     root_key: RootKeySetting
     collateral: CollateralSetting
+    anchor: AnchorSetting | None
     requests_per_second: float
     burst: float
+    #: How long certificates of roles hold.
+    certificate_seconds: int
 
 
 def read_config(path: Path) -> BrokerConfig:
@@ -125,8 +152,10 @@ def parse_config(text: bytes, *, folder: Path) -> BrokerConfig:
         bootstrap_owners=frozenset(map(_owner, _texts(found, "bootstrap_owners"))),
         root_key=_root_key(_table(found, "root_key", _ROOTS), folder),
         collateral=_collateral(_table(found, "collateral", _COLLATERAL), folder),
+        anchor=_anchor(_table(found, "anchor", _ANCHOR)) if "anchor" in found else None,
         requests_per_second=_rate(limits, "requests_per_second", PEER_REQUESTS_PER_SECOND),
         burst=_rate(limits, "burst", PEER_BURST),
+        certificate_seconds=_lifetime(limits),
     )
 
 
@@ -148,7 +177,8 @@ bootstrap_owners = [{owners}]
 file = "root.key"
 
 [collateral]
-# pccs = "https://pccs.example"     # without it SGX and TDX evidence is refused
+# pccs = "https://pccs.example"     # or Intel's own service; without it SGX and TDX evidence is refused
+# pccs_ca = "pccs.pem"              # the CA of its certificate, if it is none of the system's
 cache = "collateral"
 """.encode()
 
@@ -169,11 +199,23 @@ def _collateral(table: Mapping[str, Any], folder: Path) -> CollateralSetting:
         raise BrokerConfigInvalid("collateral.pccs is no https:// address")
     return CollateralSetting(
         pccs=pccs,
+        pccs_ca=_path(table, "pccs_ca", folder),
         cache=_path(table, "cache", folder) or folder / "collateral",
         amd_certificates=tuple(folder / it for it in _texts(table, "amd_certificates")),
         amd_revocations=_path(table, "amd_revocations", folder),
         tpm_keys=_path(table, "tpm_keys", folder),
     )
+
+
+def _anchor(table: Mapping[str, Any]) -> AnchorSetting:
+    text = _text(table, "tpm_index")
+    try:
+        index = int(text, 16) if len(text) <= len("0x01800000") else 0
+    except ValueError:
+        index = 0
+    if not FIRST_INDEX <= index <= LAST_INDEX:
+        raise BrokerConfigInvalid(f"anchor.tpm_index is no NV index of an owner, {FIRST_INDEX:#010x} or more: {text!r}")
+    return AnchorSetting(tpm_index=index, name=_text(table, "name") if "name" in table else "tpm")
 
 
 def _address(text: str) -> Address:
@@ -227,6 +269,15 @@ def _texts(table: Mapping[str, Any], name: str) -> list[str]:
 
 def _path(table: Mapping[str, Any], name: str, folder: Path) -> Path | None:
     return folder / _text(table, name) if name in table else None
+
+
+def _lifetime(limits: Mapping[str, Any]) -> int:
+    found = limits.get("certificate_seconds", ROLE_CERTIFICATE_SECONDS)
+    if type(found) is not int or not MIN_ROLE_CERTIFICATE_SECONDS <= found <= ROLE_CERTIFICATE_SECONDS:
+        raise BrokerConfigInvalid(
+            f"certificate_seconds is no whole number from {MIN_ROLE_CERTIFICATE_SECONDS} to {ROLE_CERTIFICATE_SECONDS}"
+        )
+    return found
 
 
 def _rate(table: Mapping[str, Any], name: str, default: float) -> float:

@@ -19,6 +19,7 @@ from redoubt.errors import RedoubtError
 from redoubt.evidence.claims import JSON
 from redoubt.evidence.key_set import IssuerKey, KeySet
 from redoubt.evidence.tokens import Issuer
+from redoubt.limits import ROLE_CERTIFICATE_SECONDS
 from redoubt.trust.ear import ALGORITHM, issuer_name, key_id
 from redoubt.trust.receipt_audit import GRANTED, REFUSED
 from redoubt.trust.refusal import Refusal
@@ -33,10 +34,12 @@ class Event(StrEnum):
     """What the audit log speaks of."""
 
     STARTED = "started"
+    ANCHORED = "anchored"
     ATTEST = "attest"
     UNWRAP = "unwrap"
     DATA_KEY = "data-key"
     REGISTER = "register"
+    ANNOUNCE = "announce"
     RESOURCE = "resource"
     CERTIFICATE = "certificate"
     RESOURCE_SET = "resource-set"
@@ -59,6 +62,8 @@ class Settings:
     bootstrap_owners: frozenset[bytes] = frozenset()
     #: A development broker: it issues simulated results alone, tells refused attesters the reasons, and is loud.
     development: bool = False
+    #: How long certificates of roles hold, at most.
+    certificate_seconds: int = ROLE_CERTIFICATE_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,13 @@ from sqlalchemy import Connection, inspect, text
 
 from redoubt.broker.database import Database
 from redoubt.broker.location import PostgresLocation, SqliteLocation, StoreLocation
-from redoubt.broker.schema import AUDIT_JOBS, CREATED, CREATED_KEYS, METADATA, RECEIPTS, STORE
+from redoubt.broker.schema import ANNOUNCED, AUDIT_JOBS, CREATED, CREATED_KEYS, METADATA, RECEIPTS, STORE
 from redoubt.errors import StorageError, StoreExists
 from redoubt.keys.private import create_private_file, sync_directory
 
 #: An arbitrary number that only makers of stores lock.
 _MAKING: Final = 0x7265646F756274
-_ADDED: Final = (CREATED, CREATED_KEYS, AUDIT_JOBS, RECEIPTS)
+_ADDED: Final = (CREATED, CREATED_KEYS, AUDIT_JOBS, RECEIPTS, ANNOUNCED)
 
 
 def make_store(location: StoreLocation, fill: Callable[[Connection], None]) -> None:
@@ -48,7 +48,7 @@ def make_store(location: StoreLocation, fill: Callable[[Connection], None]) -> N
 
 
 def complete_store(database: Database) -> None:
-    """Add the tables that format 1 got later (created datasets, receipts) to a store that was made before.
+    """Add the tables that format 1 got later (created datasets, receipts, announced commits) to an older store.
 
     Raises:
         StorageError: the database refuses.

@@ -65,7 +65,8 @@ class Members:
             core.store.sessions.use_once(once, expires=result.valid_until)
             name = SpiffeId(domain=request.domain, role=request.role, id=_id_of(attested))
             seed = derived_key(core.store.signing_key, label=_LABEL)
-            certificate = domain_authority(seed, domain=name.domain, now=now).issue(name, key, now=now)
+            authority = domain_authority(seed, domain=name.domain, now=now)
+            certificate = authority.issue(name, key, now=now, seconds=core.settings.certificate_seconds)
             facts |= {"name": str(name), "serial": f"{certificate.serial_number:x}"}
         membership = Membership(
             name=name,

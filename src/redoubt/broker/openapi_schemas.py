@@ -37,6 +37,8 @@ def _or_null(schema: JSON) -> JSON:
 
 SCHEMAS: Final[Mapping[str, JSON]] = {
     "AdvanceRequest": _object(previous=_or_null(_ref("RegisteredHead")), head=_ref("RegisteredHead"), ticket=_TEXT),
+    "AnnounceRequest": _object(head=_ref("RegisteredHead"), ticket=_TEXT),
+    "Announced": _object(heads=_list(_ref("RegisteredHead"))),
     "AttestRequest": _object(
         ("init-data",),
         init__data=_or_null(_object(format=_TEXT, body=_TEXT)),

@@ -91,6 +91,9 @@ class AuditLog(Protocol):
     def of_domain(self, domain: str, *, since: datetime, start: int = 1) -> Sequence[AuditEntry]:
         """Return a page of the rows that gave certificates of *domain* at *since* or later, from number *start* on."""
 
+    def newest(self, facts: Mapping[str, str]) -> AuditEntry | None:
+        """Return the newest row whose event has all *facts*; reads the whole log if there is none."""
+
     def head(self) -> AuditEntry | None:
         """Return the newest row."""
 
@@ -103,6 +106,15 @@ class CommitRegister(Protocol):
 
     def advance(self, dataset_id: UUID, *, previous: RegisteredHead | None, head: RegisteredHead) -> None:
         """Compare and swap; raises RegisterConflict if the head is not *previous* (None: not registered yet)."""
+
+    def put(self, dataset_id: UUID, head: RegisteredHead) -> None:
+        """Register *head*, whatever was registered or announced: an owner's word."""
+
+    def announced(self, dataset_id: UUID) -> frozenset[RegisteredHead]:
+        """Return the announced commits after the registered one."""
+
+    def announce(self, dataset_id: UUID, head: RegisteredHead, *, at: datetime) -> None:
+        """Add a commit to them, unless it is not after the registered one; of too many the oldest is forgotten."""
 
 
 class CreatedDatasets(Protocol):

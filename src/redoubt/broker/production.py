@@ -9,16 +9,19 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from redoubt.broker.collateral import IntelCollateral, fetch_from
+from redoubt.broker.anchor import Anchor
+from redoubt.broker.collateral import IntelCollateral
 from redoubt.broker.config import BrokerConfig, CollateralSetting
 from redoubt.broker.core import Settings
 from redoubt.broker.location import parse_location
+from redoubt.broker.pccs import Pccs
 from redoubt.broker.rate import RateLimiter
 from redoubt.broker.root import FileRoot, PassphraseRoot, ProviderRoot, RootSource
 from redoubt.broker.server import RunningBroker
 from redoubt.broker.store import SqlStore
+from redoubt.broker.tpm_counter import TpmCounter
 from redoubt.broker.verifiers import Collateral, production_verifiers
-from redoubt.errors import BrokerConfigInvalid, BrokerRootKey, DevelopmentInstalled
+from redoubt.errors import BrokerConfigInvalid, BrokerRootKey, DevelopmentInstalled, ProviderSettingsInvalid
 from redoubt.evidence.claims import Tee
 from redoubt.evidence.collect.attester import Attester
 from redoubt.evidence.collect.machine import attesters, consider
@@ -42,6 +45,7 @@ def open_broker(config: BrokerConfig, *, workspace: Workspace | None) -> tuple[R
 
     Raises:
         DevelopmentInstalled: simulated evidence could be verified here.
+        StoreRolledBack, AnchorUnusable: the store is older than its counter, or there is no counter to tell.
         BrokerConfigInvalid, BrokerRootKey, BrokerError, StorageError: the configuration or the store cannot be used.
     """
     check_no_development()
@@ -52,13 +56,19 @@ def open_broker(config: BrokerConfig, *, workspace: Workspace | None) -> tuple[R
             config.key, limit_bytes=MAX_CERTIFICATE_BYTES, what="the broker's TLS key", refusal=BrokerConfigInvalid
         ),
     )
-    store = SqlStore.open(parse_location(config.store), source=_root_source(config, workspace))
+    store = open_store(config, workspace=workspace)
     try:
+        if (anchor := anchor_of(config, store)) is not None:
+            anchor.advance()
         running = RunningBroker(
             store,
             address=config.listen,
             identity=identity,
-            settings=Settings(name=config.name, bootstrap_owners=config.bootstrap_owners),
+            settings=Settings(
+                name=config.name,
+                bootstrap_owners=config.bootstrap_owners,
+                certificate_seconds=config.certificate_seconds,
+            ),
             verifiers=verifiers,
             limiter=RateLimiter(per_second=config.requests_per_second, burst=config.burst),
             attester=own_tee(),
@@ -69,6 +79,18 @@ def open_broker(config: BrokerConfig, *, workspace: Workspace | None) -> tuple[R
     return running, store
 
 
+def open_store(config: BrokerConfig, *, workspace: Workspace | None) -> SqlStore:
+    """Return the open store of *config*, which the caller closes; raises BrokerError, StorageError."""
+    return SqlStore.open(parse_location(config.store), source=_root_source(config, workspace))
+
+
+def anchor_of(config: BrokerConfig, store: SqlStore) -> Anchor | None:
+    """Return the counter that *store* is anchored in, if *config* names one."""
+    if config.anchor is None:
+        return None
+    return Anchor(audit=store.audit, counter=TpmCounter(config.anchor.tpm_index), name=config.anchor.name)
+
+
 def own_tee() -> Attester | None:
     """Return the interface of the TEE that this process runs in, if any. A TPM alone is none: it isolates nothing."""
     found = consider([it for it in attesters() if Tee.TPM not in it.tees])
@@ -77,7 +99,12 @@ def own_tee() -> Attester | None:
 
 def read_collateral(setting: CollateralSetting) -> Collateral:
     """Return what the files of *setting* hold; raises BrokerConfigInvalid."""
-    intel = None if setting.pccs is None else IntelCollateral(setting.cache, fetch=fetch_from(setting.pccs))
+    intel = None
+    if setting.pccs is not None:
+        try:
+            intel = IntelCollateral(setting.cache, fetch=Pccs(setting.pccs, ca_file=setting.pccs_ca).fetch)
+        except ProviderSettingsInvalid as error:
+            raise BrokerConfigInvalid(f"collateral: {error.what}") from None
     return Collateral(
         intel=intel,
         amd_certificates=tuple(_read(it, MAX_CERTIFICATE_BYTES) for it in setting.amd_certificates),

@@ -119,6 +119,15 @@ REGISTER: Final = Table(
     Column("number", BigInteger, nullable=False),
     Column("digest", Text, nullable=False),
 )
+#: Commits after the registered one that writers are about to make.
+ANNOUNCED: Final = Table(
+    "announced",
+    METADATA,
+    Column("dataset_id", LargeBinary, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
 #: Datasets that programs made, each with the dataset of the manifest that it belongs to.
 CREATED: Final = Table(
     "created",

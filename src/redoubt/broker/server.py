@@ -109,9 +109,13 @@ class RunningBroker:
         self._run_loop()
         self._socket.close()
 
+    def stop(self) -> None:
+        """Let :meth:`serve` end soon, from any thread."""
+        self._server.should_exit = True
+
     def close(self) -> None:
         """Stop serving and wait until what runs has ended. May be called twice."""
-        self._server.should_exit = True
+        self.stop()
         if self._thread.is_alive():
             self._thread.join(BROKER_SHUTDOWN_SECONDS * 2)
         self._socket.close()

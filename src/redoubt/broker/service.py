@@ -19,7 +19,7 @@ from redoubt.broker.core import Core, Event
 from redoubt.broker.members import Members
 from redoubt.broker.metrics import Metrics
 from redoubt.broker.owner_keys import OwnerKeys
-from redoubt.broker.owners import Owner, Owners, check_resource
+from redoubt.broker.owners import Owner, Owners, check_resource, find_owned
 from redoubt.broker.receipts import Receipts
 from redoubt.broker.routes import Call, Reply
 from redoubt.broker.verifiers import Verifier
@@ -28,6 +28,7 @@ from redoubt.errors import (
     BodyTooLarge,
     BrokerMessage,
     NotFound,
+    OwnerForbidden,
     OwnerUnauthenticated,
     ReceiptMissing,
     RefusalMissing,
@@ -41,7 +42,15 @@ from redoubt.protocol import rcar
 from redoubt.protocol.broker_evidence import EvidenceAnswer, EvidenceRequest, broker_report_data
 from redoubt.protocol.broker_facts import BrokerFacts, ManifestFacts
 from redoubt.protocol.evidence_body import encode_body
-from redoubt.protocol.key_api import AdvanceRequest, encode_head, parse_data_key, parse_unwrap
+from redoubt.protocol.key_api import (
+    AdvanceRequest,
+    AnnounceRequest,
+    encode_announced,
+    encode_head,
+    parse_data_key,
+    parse_head,
+    parse_unwrap,
+)
 from redoubt.protocol.membership import CertificateRequest
 from redoubt.protocol.messages import write_object
 from redoubt.protocol.owner_token import OwnerRequest
@@ -96,6 +105,18 @@ class Service:
             self.core.store.resources.put(path, call.body)
         return Reply(body=b"{}")
 
+    def register(self, call: Call) -> Reply:
+        """Register a head by the word of the dataset's owner."""
+        owner, dataset_id, head = self._owner(call), _uuid(call, "dataset"), parse_head(call.body)
+        if head is None:
+            raise BrokerMessage("the request to register a head names no head")
+        facts = {**owner.facts, "dataset": str(dataset_id), "head": head.to_json()}
+        with self.core.audited(Event.REGISTER, facts):
+            if find_owned(owner, dataset_id, self.core.store.created) is None:
+                raise OwnerForbidden(f"you are no owner of the dataset {dataset_id}, or the manifest does not know it")
+            self.core.store.register.put(dataset_id, head)
+        return Reply(status=204)
+
     # --- attested programs --------------------------------------------------------------------------------------------
     def unwrap(self, call: Call) -> Reply:
         """Give data keys."""
@@ -114,6 +135,15 @@ class Service:
     def advance(self, call: Call) -> Reply:
         """Move the registered head of a dataset."""
         self._keys.advance(self._attested(call), _uuid(call, "dataset"), AdvanceRequest.parse(call.body))
+        return Reply(status=204)
+
+    def announced(self, call: Call) -> Reply:
+        """Tell the announced commits of a dataset."""
+        return Reply(body=encode_announced(self._keys.announced(self._attested(call), _uuid(call, "dataset"))))
+
+    def announce(self, call: Call) -> Reply:
+        """Note a commit that is about to be made."""
+        self._keys.announce(self._attested(call), _uuid(call, "dataset"), AnnounceRequest.parse(call.body))
         return Reply(status=204)
 
     def issue_receipt(self, call: Call) -> Reply:

@@ -106,6 +106,19 @@ class SqlAudit:
         rows = self._database.reading(lambda connection: fetch(connection, statement))
         return tuple(map(_entry, rows))
 
+    def newest(self, facts: Mapping[str, str]) -> AuditEntry | None:
+        """Return the newest row whose event has all *facts*; reads the whole log if there is none."""
+        # As RFC 8785 spells a member. In a string of another member its quotes would be escaped.
+        members = [event_text({name: value}).decode()[1:-1] for name, value in facts.items()]
+        statement = (
+            select(*_COLUMNS)
+            .where(*(AUDIT.c.event.contains(it, autoescape=True) for it in members))
+            .order_by(AUDIT.c.number.desc())
+            .limit(1)
+        )
+        row = self._database.reading(lambda connection: fetch_one(connection, statement))
+        return None if row is None else _entry(row)
+
     def head(self) -> AuditEntry | None:
         """Return the newest row."""
         row = self._database.reading(_newest)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from redoubt.broker.store import SqlStore
     from redoubt.protocol.owner_client import OwnerClient
     from redoubt.trust.audit_chain import AuditEntry, ChainEnd
+    from redoubt.trust.audit_head import AuditHead
 
 app = group("Export and verify the audit log of a broker.")
 
@@ -34,7 +35,12 @@ app = group("Export and verify the audit log of a broker.")
 @command(app, example="redoubt audit verify audit.jsonl --head head.jws --keys broker.jwks")
 def verify(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An export of the log, from its first row on.")],
+    log: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|URL", help="An export of the log, from its first row on; or https://HOST:PORT, a broker."
+        ),
+    ],
     *,
     head: Annotated[
         Path | None, typer.Option("--head", metavar="FILE", help="A head that the broker signed, of any time.")
@@ -45,22 +51,35 @@ def verify(
             "--keys", metavar="FILE", help="The broker's public keys, a JWK set or PEM: its `/.well-known/jwks.json`."
         ),
     ] = None,
+    ca: CaOption = None,
+    owner_key: OwnerKeyOption = None,
+    broker_id: BrokerIdOption = None,
 ) -> None:
-    """Verify that no row of an exported audit log was changed, removed or put elsewhere.
+    """Verify that no row of an audit log was changed, removed or put elsewhere.
 
-    Without a signed head nothing can be said about rows that are missing at the end, or about a log that was rewritten
-    as a whole.
+    Without a signed head nothing can be said about rows that are missing at the end of an export, or about a log that
+    was rewritten as a whole. A running broker signs its head for the owner who asks.
     """
     from redoubt.evidence.key_set import load_keys
     from redoubt.trust.audit_head import verify_head, verify_log
 
-    if (head is None) != (keys is None):
-        raise UsageError("a signed head is verified with the broker's keys: pass --head and --keys, or neither")
-    signed = None
-    if head is not None and keys is not None:
-        known = load_keys(read_file(keys, limit=MAX_KEY_SET_BYTES))
-        signed = verify_head(read_file(head, limit=MAX_TOKEN_BYTES), keys=known, now=datetime.now(UTC))
-    end = verify_log(_rows(file), head=signed)
+    signed: AuditHead | None = None
+    rows: Iterator[AuditEntry]
+    if log.startswith("https://"):
+        if head is not None or keys is not None:
+            raise UsageError("--head and --keys go with a file; a running broker signs its head now")
+        client = owner_client(log, ca, owner_key, broker_id)
+        signed, _ = client.audit_head()
+        rows = client.audit_rows(start=1, end=signed.end.number)
+    else:
+        refuse_without_broker(ca, owner_key, broker_id)
+        if (head is None) != (keys is None):
+            raise UsageError("a signed head is verified with the broker's keys: pass --head and --keys, or neither")
+        if head is not None and keys is not None:
+            known = load_keys(read_file(keys, limit=MAX_KEY_SET_BYTES))
+            signed = verify_head(read_file(head, limit=MAX_TOKEN_BYTES), keys=known, now=datetime.now(UTC))
+        rows = _rows(Path(log))
+    end = verify_log(rows, head=signed)
     session.output.result(
         {
             "rows": end.number,

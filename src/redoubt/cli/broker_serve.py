@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,10 @@ import typer
 from redoubt.cli.broker_store import app
 from redoubt.cli.session import Session, command
 from redoubt.errors import AlreadyExists, ManifestField, UsageError
+from redoubt.limits import MIN_ROLE_CERTIFICATE_SECONDS, ROLE_CERTIFICATE_SECONDS
 
 if TYPE_CHECKING:
+    from redoubt.broker.config import BrokerConfig
     from redoubt.keys.workspace import Workspace
 
 _DEVELOPMENT = "redoubt_dev"
@@ -22,6 +25,16 @@ _PORT = 8443
 BootstrapOption = Annotated[
     list[str] | None,
     typer.Option("--bootstrap-owner", metavar="KEY", help="A public key that may set the first manifest; repeatable."),
+]
+CertificateOption = Annotated[
+    int,
+    typer.Option(
+        "--certificate-seconds",
+        metavar="N",
+        min=MIN_ROLE_CERTIFICATE_SECONDS,
+        max=ROLE_CERTIFICATE_SECONDS,
+        help="How long certificates of roles hold.",
+    ),
 ]
 
 
@@ -101,19 +114,55 @@ def serve(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The broker.toml, or its folder.")],
 ) -> None:
     """Run a production broker until it is told to stop. It does not start where redoubt-dev can be imported."""
+    from redoubt.broker.anchor import kept
     from redoubt.broker.config import read_config
-    from redoubt.broker.production import check_no_development, open_broker
+    from redoubt.broker.production import anchor_of, check_no_development, open_broker
 
     check_no_development()
     settings = read_config(config)
-    workspace = session.workspace if settings.root_key.workspace_key is not None else None
-    running, store = open_broker(settings, workspace=workspace)
+    running, store = open_broker(settings, workspace=_workspace(session, settings))
     _log_to_stderr()
     session.output.say(f"broker {running.core.id} serves https://{settings.listen.host}:{running.port}")
+    anchor = anchor_of(settings, store)
     try:
-        running.serve()
+        with nullcontext() if anchor is None else kept(anchor, stop=running.stop):
+            running.serve()
     finally:
         store.close()
+
+
+@command(app, example="redoubt broker anchor /etc/redoubt")
+def anchor(
+    session: Session,
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The broker.toml, or its folder.")],
+) -> None:
+    """Begin to anchor a stopped broker's store in the TPM counter that [anchor] names, as the store is now.
+
+    From then on the broker refuses to start on an older store. Use it again only after a restore that you know of.
+    """
+    from redoubt.broker.config import read_config
+    from redoubt.broker.production import anchor_of, open_store
+    from redoubt.broker.tpm_counter import TpmCounter
+
+    settings = read_config(config)
+    if settings.anchor is None:
+        raise UsageError("the configuration has no section [anchor]")
+    TpmCounter(settings.anchor.tpm_index).define()
+    store = open_store(settings, workspace=_workspace(session, settings))
+    try:
+        begun = anchor_of(settings, store)
+        assert begun is not None
+        value = begun.begin()
+    finally:
+        store.close()
+    name, index = settings.anchor.name, f"{settings.anchor.tpm_index:#010x}"
+    session.output.result(
+        {"counter": name, "tpm_index": index, "value": value}, text=f"anchored in {index} as {name!r}, at {value}"
+    )
+
+
+def _workspace(session: Session, settings: BrokerConfig) -> Workspace | None:
+    return session.workspace if settings.root_key.workspace_key is not None else None
 
 
 def _log_to_stderr() -> None:
@@ -126,6 +175,7 @@ def _dev(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0 is a free port.")] = _PORT,
     ca: Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="Write the CA to pin to this file.")] = None,
     bootstrap_owner: BootstrapOption = None,
+    certificate_seconds: CertificateOption = ROLE_CERTIFICATE_SECONDS,
 ) -> None:
     """Run a development broker for the workspace, on loopback, for SIMULATED evidence only, until it is told to stop.
 
@@ -136,7 +186,9 @@ def _dev(
     workspace: Workspace = session.workspace
     development = importlib.import_module(f"{_DEVELOPMENT}.broker")
     owners = frozenset(map(_public_key, bootstrap_owner or ()))
-    broker = development.DevelopmentBroker(workspace, port=port, bootstrap_owners=owners)
+    broker = development.DevelopmentBroker(
+        workspace, port=port, bootstrap_owners=owners, certificate_seconds=certificate_seconds
+    )
     try:
         if ca is not None:
             _write_ca(ca, broker.ca_pem)

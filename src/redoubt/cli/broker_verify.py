@@ -56,6 +56,9 @@ def verify(
     pccs: Annotated[
         str | None, typer.Option("--pccs", metavar="URL", help="Where Intel's collateral for that evidence is.")
     ] = None,
+    pccs_ca: Annotated[
+        Path | None, typer.Option("--pccs-ca", metavar="FILE", help="The CA of that service, PEM; else the system's.")
+    ] = None,
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Take a development broker for one, instead of refusing it.")
     ] = False,
@@ -85,7 +88,7 @@ def verify(
         raise ManifestUnexpected(f"the manifest in force at {address} is {there}; expected is {expected}")
     now = datetime.now(UTC)
     head = verify_head(facts.audit_head.encode(), keys=_keys(facts), now=now)
-    proved = _own_evidence(broker, facts, expect or [], pccs, now)
+    proved = _own_evidence(broker, facts, expect or [], pccs, pccs_ca, now)
     freshness = _compare(session, address, broker, facts, head, key)
     result: dict[str, Json] = {
         "broker": facts.id,
@@ -117,13 +120,19 @@ def _facts(broker: BrokerConnection) -> BrokerFacts:
 
 
 def _own_evidence(
-    broker: BrokerConnection, facts: BrokerFacts, expect: list[str], pccs: str | None, now: datetime
+    broker: BrokerConnection,
+    facts: BrokerFacts,
+    expect: list[str],
+    pccs: str | None,
+    pccs_ca: Path | None,
+    now: datetime,
 ) -> Verified | None:
     """Return what the broker's own evidence proves, or None if it has none and none is expected; BrokerUntrusted."""
     import os
     import tempfile
 
-    from redoubt.broker.collateral import IntelCollateral, fetch_from
+    from redoubt.broker.collateral import IntelCollateral
+    from redoubt.broker.pccs import Pccs
     from redoubt.broker.verifiers import Collateral, production_verifiers
     from redoubt.protocol.broker_evidence import PATH, EvidenceAnswer, EvidenceRequest, verify_broker
 
@@ -137,7 +146,7 @@ def _own_evidence(
     request = EvidenceRequest(os.urandom(RCAR_NONCE_BYTES))
     answer = EvidenceAnswer.parse(broker.call("POST", PATH, body=request.encode(), repeatable=True).body)
     with tempfile.TemporaryDirectory(prefix="redoubt-collateral-") as folder:
-        intel = None if pccs is None else IntelCollateral(Path(folder), fetch=fetch_from(pccs))
+        intel = None if pccs is None else IntelCollateral(Path(folder), fetch=Pccs(pccs, ca_file=pccs_ca).fetch)
         return verify_broker(
             answer,
             broker_id=facts.id,

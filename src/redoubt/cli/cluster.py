@@ -18,8 +18,10 @@ import typer
 from redoubt.cli.agent import CommandArgument, FilesOption, JarsOption, PyFilesOption
 from redoubt.cli.attest import Choice
 from redoubt.cli.attested import BrokerChoice, check_ready, measured
+from redoubt.cli.broker_serve import CertificateOption
 from redoubt.cli.session import Session, command, group
 from redoubt.errors import TeeMissing, UsageError
+from redoubt.limits import ROLE_CERTIFICATE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +35,8 @@ WorkersOption = Annotated[int, typer.Option("--workers", min=0, max=256, help="H
 _DEFAULT = "local"
 _WATCH_SECONDS = 1.0
 _SIGNALLED = 128
+#: Of a cell: enough of a digest to compare it, a whole name of an executor.
+_WIDTH = 34
 _COLUMNS = ("role", "state", "verdict", "tee", "binding", "evidence", "since", "expires")
 
 
@@ -60,6 +64,7 @@ def up(
     ca: Annotated[Path | None, typer.Option("--ca", metavar="FILE", help="The broker's CA, PEM.")] = None,
     broker_id: Annotated[str | None, typer.Option("--broker-id", metavar="ID", help="The broker's id.")] = None,
     tee: Annotated[Choice, typer.Option("--tee", help="The TEE to use.")] = Choice.AUTO,
+    certificate_seconds: CertificateOption = ROLE_CERTIFICATE_SECONDS,
 ) -> None:
     """Start a cluster: a master and its workers, each attested before it may join. Started whole or not at all.
 
@@ -71,6 +76,8 @@ def up(
 
     if broker and not (ca and broker_id):
         raise UsageError("--broker needs --ca and --broker-id: every agent of the cluster pins both")
+    if broker and certificate_seconds != ROLE_CERTIFICATE_SECONDS:
+        raise UsageError("how long certificates hold is a setting of the broker that was named")
     listed = [broker] if broker else None
     check_ready(session, BrokerChoice(broker=listed, ca=ca, broker_id=broker_id, manifest=None, tee=tee))
     workspace, say = session.workspace, session.output.say
@@ -101,8 +108,8 @@ def up(
             plan,
             broker=address,
             development=[
-                *(sys.executable, "-m", "redoubt.cli.main", "broker", "dev", "--port", "0"),
-                *("--workspace", str(workspace.folder)),
+                *(sys.executable, "-m", "redoubt.cli.main", "broker", "dev"),
+                *("--workspace", str(workspace.folder), "--certificate-seconds", str(certificate_seconds)),
             ],
             environment=os.environ,
             say=say,
@@ -120,8 +127,9 @@ def up(
         },
         text=f"{state.master} runs with {workers} workers in the trust domain {trust_domain}",
     )
-    say(f"Let a driver join: redoubt cluster trust --name {name} -- python job.py")
-    say(f"Run it: {driver_command(state)} -- python job.py")
+    say(f"run a program on it: redoubt submit --master {state.master} app.py")
+    if development:
+        say("the first program is let in unasked; for each other one: redoubt submit --trust --master … app.py")
 
 
 @command(app, example="redoubt cluster trust -- python job.py")
@@ -164,6 +172,8 @@ def status(
     """Show every role of a cluster: whether it runs, its evidence, the broker's verdict and until when that holds."""
     while True:
         state = _state(session, name)
+        if watch:
+            session.output.clear()
         _show(session, name, state)
         if not watch:
             return
@@ -179,12 +189,8 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """Print what a role has said. It can name data: a log stays with those who may see that."""
-    state = _state(session, name)
-    path = state.logs / f"{role}.log"
-    for known, facts in state.statuses():
-        if known == role and role.startswith("executor-"):
-            path = Path(str(facts["folder"])) / "stderr"
-    if not path.is_file():
+    path = _state(session, name).log(role)
+    if path is None:
         raise UsageError(
             f"the cluster {name!r} has no log of {role!r}", hint="`redoubt cluster status` names the roles."
         )
@@ -204,10 +210,13 @@ def scale(
     *,
     name: NameOption = _DEFAULT,
 ) -> None:
-    """Start or end workers. Tasks of a worker that ends run again elsewhere."""
+    """Start or end workers; workers that were lost are replaced. Tasks of a worker that ends run again elsewhere.
+
+    A development cluster's broker is started again if it has ended.
+    """
     from redoubt.spark.cluster import manage
 
-    state = manage.scale(_state(session, name), workers, say=session.output.say)
+    state = manage.scale(_state(session, name), workers, os.environ, say=session.output.say)
     running = [it.name for it in state.processes if it.name.startswith("worker-")]
     session.output.result({"workers": running}, text=f"{len(running)} workers run")
 
@@ -221,15 +230,6 @@ def down(session: Session, *, name: NameOption = _DEFAULT) -> None:
     session.output.result({"name": name}, text=f"the cluster {name} is gone")
 
 
-def driver_command(state: ClusterState) -> str:
-    """Return the command that runs a driver of this cluster, up to its ``--``."""
-    agent = state.agent
-    return (
-        f"redoubt agent exec --broker {agent.broker} --ca {agent.ca} --broker-id {agent.broker_id} --tee {agent.tee} "
-        f"--role {state.domain}/driver"
-    )
-
-
 def _state(session: Session, name: str) -> ClusterState:
     from redoubt.spark.cluster.state import ClusterState, cluster_folder
 
@@ -241,10 +241,10 @@ def _show(session: Session, name: str, state: ClusterState) -> None:
     rows = [
         {"role": it.name, "state": "runs" if it.runs else "ended", **told.pop(it.name, {})} for it in state.processes
     ]
-    for role, facts in told.items():  # executors: their workers start them
+    for role, facts in told.items():  # drivers, and executors, which their workers start
         runs = Path("/proc", str(facts["pid"])).exists()
         rows.append({"role": role, "state": "runs" if runs else "ended", **facts})
-    cells = [[str(row.get(it, "-"))[:26] for it in _COLUMNS] for row in rows]
+    cells = [[str(row.get(it, "-"))[:_WIDTH] for it in _COLUMNS] for row in rows]
     session.output.table(
         {"name": name, "master": state.master, "domain": state.domain, "roles": rows}, columns=_COLUMNS, rows=cells
     )

@@ -6,6 +6,7 @@ options for broker and trust domain.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,13 +44,17 @@ class Joining:
     state: ClusterState | None
 
     def execution(self, execution: Execution, program: MeasuredProgram) -> Execution:
-        """Return *execution* with the driver's role, and with the files that its JVM is set to read."""
+        """Return *execution* with the driver's role, and with the files that its JVM is set to read.
+
+        `redoubt cluster status` shows it among the others.
+        """
         from redoubt.agent.membership import Role
         from redoubt.spark.cluster.files import member_files
 
         java = Path(program.descriptor.environment["JAVA_HOME"])
         role = Role.parse(f"{self.domain}/{_DRIVER}")
-        return replace(execution, role=role, joined=lambda folder: member_files(java, folder=folder))
+        status = None if self.state is None else Path(self.state.agent.status) / f"{_DRIVER}-{os.getpid()}.json"
+        return replace(execution, role=role, joined=lambda folder: member_files(java, folder=folder), status=status)
 
     def trust(self, session: Session, words: Sequence[str], program: MeasuredProgram) -> SignedManifest:
         """Let the development manifest accept *program* as a driver of the cluster; raises UsageError for others."""
@@ -81,13 +86,17 @@ def joining(session: Session, master: str, choice: BrokerChoice, domain: str | N
 
     Raises:
         ClusterMissing: it is none of this workspace, and no broker was named.
-        UsageError: a broker was named without the trust domain.
+        UsageError: a broker was named without the trust domain, or the master is no address.
     """
-    state = None if choice.broker else _of_workspace(session, master)
+    from redoubt.spark.cluster.conf import address_of
+
+    known = [] if choice.broker else _of_workspace(session)
+    state = next((it for it in known if address_of(it.master) == address_of(master)), None)
     if state is None:
         if not choice.broker:
+            others = f"; there is {', '.join(it.master for it in known)}" if known else ""
             raise ClusterMissing(
-                f"no cluster of this workspace has the master {master}",
+                f"no cluster that runs in this workspace has the master {master}{others}",
                 hint="`redoubt cluster up` starts one. For another one give --broker, --ca and --domain.",
             )
         if domain is None:
@@ -95,17 +104,16 @@ def joining(session: Session, master: str, choice: BrokerChoice, domain: str | N
         return Joining(choice=choice, domain=domain, state=None)
     agent = state.agent
     tee = Choice(agent.tee) if choice.tee is Choice.AUTO else choice.tee
-    known = replace(choice, broker=[agent.broker], ca=Path(agent.ca), broker_id=agent.broker_id, tee=tee)
-    return Joining(choice=known, domain=domain or state.domain, state=state)
+    own = replace(choice, broker=[agent.broker], ca=Path(agent.ca), broker_id=agent.broker_id, tee=tee)
+    return Joining(choice=own, domain=domain or state.domain, state=state)
 
 
-def _of_workspace(session: Session, master: str) -> ClusterState | None:
+def _of_workspace(session: Session) -> list[ClusterState]:
+    """Return the clusters whose master runs: what was killed whole has left its folder, and maybe its address."""
     from redoubt.errors import WorkspaceMissing
-    from redoubt.spark.cluster.conf import address_of
-    from redoubt.spark.cluster.state import all_clusters
+    from redoubt.spark.cluster.state import MASTER, all_clusters
 
     try:
-        known = all_clusters(session.workspace.state_folder)
+        return [it for it in all_clusters(session.workspace.state_folder) if it.runs(MASTER)]
     except WorkspaceMissing:
-        return None
-    return next((it for it in known if address_of(it.master) == address_of(master)), None)
+        return []

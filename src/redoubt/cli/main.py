@@ -47,6 +47,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "inspect": "redoubt.cli.verify:inspect_app",
         "rewrap": "redoubt.cli.verify:rewrap_app",
         "gc": "redoubt.cli.verify:gc_app",
+        "register": "redoubt.cli.register:app",
         "evidence": "redoubt.cli.evidence",
         "attest": "redoubt.cli.attest",
         "run": "redoubt.cli.run",

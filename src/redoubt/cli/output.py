@@ -54,6 +54,11 @@ class Output:
             table.add_row(*line)
         Console(markup=False, highlight=False, emoji=False).print(table)
 
+    def clear(self) -> None:
+        """Make room on a terminal for a result that takes the place of the last one."""
+        if not self.json and is_terminal(sys.stdout):
+            print("\x1b[H\x1b[2J", end="", flush=True)
+
     def say(self, text: str) -> None:
         """Tell the person at the terminal something that is not the result."""
         print(printable(text), file=sys.stderr)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,9 +23,10 @@ from typing import Final, Generic, TypeVar
 from redoubt.errors import CollateralUnavailable, NotFound, RedoubtError, StorageError, UsageError
 from redoubt.evidence.claims import unix_time
 from redoubt.keys.private import DIRECTORY_MODE, read_private_file, replace_private_file
-from redoubt.limits import MAX_COLLATERAL_BYTES
+from redoubt.limits import MAX_COLLATERAL_BYTES, MAX_COLLATERAL_PLATFORMS
 
 T = TypeVar("T")
+V = TypeVar("V")
 #: Separates the envelope (one line of JSON) from the collateral.
 _ENVELOPE_END: Final = b"\n"
 _MAX_ENVELOPE_BYTES: Final = 4096
@@ -70,49 +72,68 @@ class CollateralCache(Generic[T]):
         self._fetch = fetch
         self._parse = parse
         self._policy = policy
-        self._parsed: dict[str, Cached[T]] = {}
-        self._failed: dict[str, datetime] = {}
+        # Keys are words of evidence that nothing has proved yet: what is kept by them is bounded.
+        self._parsed: OrderedDict[str, Cached[T]] = OrderedDict()
+        self._failed: OrderedDict[str, datetime] = OrderedDict()
         self._lock = threading.Lock()
+        self._fetching = threading.Lock()
 
     def get(self, key: str, *, now: datetime) -> Cached[T]:
         """Return the collateral of *key*. Raises CollateralUnavailable when none may be used."""
         unix_time(now)
-        with self._lock:
-            known = self._parsed.get(key) or self._load(key)
-            age = None if known is None else now - known.fetched
-            # Negative: the clock was set back, so the age is unknown and only a new answer will do.
-            if known is not None and age is not None and timedelta(0) <= age <= self._policy.refresh:
-                return self._keep(key, known, stale=False)
-            reason = self._refresh(key, now)
-            if reason is None:
-                return self._parsed[key]
-            if known is not None and age is not None and timedelta(0) <= age <= self._policy.grace:
-                return self._keep(key, known, stale=True)
+        known = self._known(key)
+        age = None if known is None else now - known.fetched
+        # Negative: the clock was set back, so the age is unknown and only a new answer will do.
+        if known is not None and age is not None and timedelta(0) <= age <= self._policy.refresh:
+            return known
+        usable = known is not None and age is not None and timedelta(0) <= age <= self._policy.grace
+        # One fetch at a time. Whoever can do without does not wait for others', which may be for platforms of fancy.
+        reason = "another fetch is under way"
+        if self._fetching.acquire(blocking=not usable):
+            try:
+                found = self._refresh(key, now, known)
+            finally:
+                self._fetching.release()
+            if isinstance(found, Cached):
+                return found
+            reason = found
+        if known is not None and usable:
+            return Cached(known.value, known.fetched, stale=True)
         state = "none is cached" if known is None else f"the cached one was fetched at {known.fetched.isoformat()}"
         raise CollateralUnavailable(f"no usable collateral for {key}: {reason}, and {state}")
 
-    def _keep(self, key: str, known: Cached[T], *, stale: bool) -> Cached[T]:
-        kept = Cached(known.value, known.fetched, stale)
-        self._parsed[key] = kept
-        return kept
+    def _known(self, key: str) -> Cached[T] | None:
+        with self._lock:
+            if (known := self._parsed.get(key)) is not None:
+                return known
+        loaded = self._load(key)
+        if loaded is not None:
+            with self._lock:
+                _put(self._parsed, key, loaded)
+        return loaded
 
-    def _refresh(self, key: str, now: datetime) -> str | None:
-        """Fetch and store the collateral of *key*; return why that failed, or None."""
-        failed = self._failed.get(key)
+    def _refresh(self, key: str, now: datetime, known: Cached[T] | None) -> Cached[T] | str:
+        """Fetch and store the collateral of *key*, unless another did since *known* was seen; or say why not."""
+        with self._lock:
+            failed, parsed = self._failed.get(key), self._parsed.get(key)
+        if parsed is not None and parsed is not known:
+            return parsed
         if failed is not None and timedelta(0) <= now - failed < self._policy.retry:
             return "the last fetch failed a moment ago"
         try:
             data = self._fetch(key)
             if len(data) > MAX_COLLATERAL_BYTES:
                 raise CollateralUnavailable(f"the answer is larger than {MAX_COLLATERAL_BYTES} bytes")
-            value = self._parse(data)
+            new = Cached(self._parse(data), now, stale=False)
         except (OSError, RedoubtError) as error:
-            self._failed[key] = now
+            with self._lock:
+                _put(self._failed, key, now)
             return f"the vendor's answer could not be used ({error})"
-        self._failed.pop(key, None)
-        self._parsed[key] = Cached(value, now, stale=False)
+        with self._lock:
+            _put(self._parsed, key, new)
+            self._failed.pop(key, None)
         self._store(key, data, now)
-        return None
+        return new
 
     def _path(self, key: str) -> Path:
         # A digest: keys come from evidence that nothing has proved yet.
@@ -145,3 +166,10 @@ class CollateralCache(Generic[T]):
         except (NotFound, ValueError, TypeError, RecursionError, RedoubtError):
             # A damaged entry is as good as none: the vendor is asked, and if it does not answer, nothing is used.
             return None
+
+
+def _put(entries: OrderedDict[str, V], key: str, value: V) -> None:
+    entries[key] = value
+    entries.move_to_end(key)
+    if len(entries) > MAX_COLLATERAL_PLATFORMS:
+        entries.popitem(last=False)

@@ -55,6 +55,15 @@ class CachingKeySource:
         if isinstance(self._source, HeadRegister):
             self._source.register_head(dataset_id, previous=previous, head=head)
 
+    def announced_heads(self, dataset_id: UUID) -> frozenset[CommitHead]:
+        """Return what the source says, if it is a register."""
+        return self._source.announced_heads(dataset_id) if isinstance(self._source, HeadRegister) else frozenset()
+
+    def announce_head(self, dataset_id: UUID, head: CommitHead) -> None:
+        """Pass *head* on to the source, if it is a register."""
+        if isinstance(self._source, HeadRegister):
+            self._source.announce_head(dataset_id, head)
+
     def clear(self) -> None:
         """Forget every key."""
         with self._lock:

@@ -170,15 +170,20 @@ def https_client(address: Address, *, ca_file: Path | None) -> JsonClient:
     Raises:
         ProviderSettingsInvalid: the CA file cannot be used.
     """
+    return JsonClient(str(address), https_connector(address, ca_file=ca_file))
+
+
+def https_connector(address: Address, *, ca_file: Path | None) -> Callable[[], http.client.HTTPSConnection]:
+    """Return a function that makes unopened connections for :func:`https_client`; raises ProviderSettingsInvalid."""
     context = ssl.create_default_context(cadata=None if ca_file is None else _read_ca(ca_file))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
 
-    def connect() -> http.client.HTTPConnection:
+    def connect() -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(
             address.host, address.port, timeout=PROVIDER_TIMEOUT_SECONDS, context=context
         )
 
-    return JsonClient(str(address), connect)
+    return connect
 
 
 def _read_ca(path: Path) -> str:

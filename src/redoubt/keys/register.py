@@ -1,4 +1,7 @@
-"""The seam of the register of heads: which commit of a dataset is known to be there (hardening H24).
+"""The seam of the register of heads: which commit of a dataset is known to be there (hardening H6, H24).
+
+A writer announces the digest of its commit record before the record is there, and registers it after. So a record that
+is newer than the registered one is either announced, by somebody who may write, or nobody who may write made it.
 
 A key source may also be a :class:`HeadRegister`; readers and writers of datasets ask it if it is one. The broker keeps
 the register, agents and key endpoints pass it on. Where nothing is registered, or nobody keeps a register, the answer
@@ -29,3 +32,9 @@ class HeadRegister(Protocol):
 
     def register_head(self, dataset_id: UUID, *, previous: CommitHead | None, head: CommitHead) -> None:
         """Register *head* in the place of *previous*; raises RegisterConflict if that is not what is registered."""
+
+    def announced_heads(self, dataset_id: UUID) -> frozenset[CommitHead]:
+        """Return the commits after the registered one that writers announced, whether they are there or not."""
+
+    def announce_head(self, dataset_id: UUID, head: CommitHead) -> None:
+        """Announce a commit whose record is not there yet; raises RegisterConflict without a right to commit."""

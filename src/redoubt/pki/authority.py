@@ -48,8 +48,15 @@ class DomainAuthority:
     certificate: x509.Certificate
     _key: ec.EllipticCurvePrivateKey = field(repr=False)
 
-    def issue(self, name: SpiffeId, key: ec.EllipticCurvePublicKey, *, now: datetime) -> x509.Certificate:
-        """Return a certificate that says *name* of the holder of *key*, valid for ROLE_CERTIFICATE_SECONDS.
+    def issue(
+        self,
+        name: SpiffeId,
+        key: ec.EllipticCurvePublicKey,
+        *,
+        now: datetime,
+        seconds: int = ROLE_CERTIFICATE_SECONDS,
+    ) -> x509.Certificate:
+        """Return a certificate that says *name* of the holder of *key*, valid for so many *seconds*.
 
         The caller has verified that the holder may have the name, and has the key.
         """
@@ -60,7 +67,7 @@ class DomainAuthority:
                 self.certificate.subject,
                 key,
                 not_before=now - CLOCK_SKEW,
-                not_after=now + timedelta(seconds=ROLE_CERTIFICATE_SECONDS),
+                not_after=now + timedelta(seconds=min(seconds, ROLE_CERTIFICATE_SECONDS)),
             )
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(key_usage(signs_certificates=False), critical=True)

@@ -91,12 +91,21 @@ def _name(extensions: x509.Extensions) -> SpiffeId:
         raise PeerRefused(f"the peer's certificate: {error.what}") from None
 
 
+def valid_until(certificate: bytes) -> datetime:
+    """Return when a certificate (PEM) ends; raises PeerRefused if it is none."""
+    return _load(certificate).not_valid_after_utc
+
+
 def public_key_of(certificate: bytes) -> ec.EllipticCurvePublicKey:
     """Return the key of a certificate (PEM); raises PeerRefused if it is none of a role's."""
-    try:
-        key = x509.load_pem_x509_certificate(certificate).public_key()
-    except ValueError:
-        raise PeerRefused("what was sent is no certificate") from None
+    key = _load(certificate).public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise PeerRefused("the certificate's key is not one of a role's")
     return key
+
+
+def _load(certificate: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(certificate)
+    except ValueError:
+        raise PeerRefused("what was sent is no certificate") from None

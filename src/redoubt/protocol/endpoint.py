@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,13 @@ from uuid import UUID
 from redoubt.errors import EndpointError, HeaderInvalid
 from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, Purpose, WrapContext, WrappedKey
-from redoubt.limits import DATA_KEY_BYTES, MAX_COMMIT_NUMBER, MAX_ENDPOINT_REQUEST_BYTES, MAX_KEY_BATCH
+from redoubt.limits import (
+    DATA_KEY_BYTES,
+    MAX_ANNOUNCED_HEADS,
+    MAX_COMMIT_NUMBER,
+    MAX_ENDPOINT_REQUEST_BYTES,
+    MAX_KEY_BATCH,
+)
 
 API_NAME = "redoubt-key-endpoint"
 API_VERSION = 1
@@ -22,6 +28,7 @@ ENDPOINT_VARIABLE = "REDOUBT_ENDPOINT"
 ENDPOINT_FILE = "endpoint.json"
 ERROR_URN = "urn:redoubt:error:"
 REGISTER_PATH = "/v1/register/"
+ANNOUNCED_PATH = "/v1/announced/"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 #: As the api-server-rest of Confidential Containers' data hub (CDH) serves it.
 RESOURCE_PATH = "/cdh/resource/"
@@ -193,14 +200,46 @@ def decode_heads(body: bytes) -> tuple[CommitHead | None, CommitHead]:
     return _read_head(raw["previous"]), head
 
 
+def encode_announced(heads: Iterable[CommitHead]) -> bytes:
+    """Return the response that tells the announced commits."""
+    return _dump({"heads": [_head(it) for it in sorted(heads, key=lambda it: (it.number, it.digest))]})
+
+
+def decode_announced(body: bytes) -> frozenset[CommitHead]:
+    """Parse such a response; raises EndpointError."""
+    listed = _load(body, {"heads"})["heads"]
+    if not isinstance(listed, list) or len(listed) > MAX_ANNOUNCED_HEADS:
+        raise EndpointError("the announced commits are no list, or too many")
+    heads = [_read_head(it) for it in listed]
+    return frozenset(it for it in heads if it is not None)
+
+
+def encode_announcement(head: CommitHead) -> bytes:
+    """Return the request to announce *head*."""
+    return _dump({"head": _head(head)})
+
+
+def decode_announcement(body: bytes) -> CommitHead:
+    """Parse such a request; raises EndpointError."""
+    head = decode_head(body)
+    if head is None:
+        raise EndpointError("the request names no head")
+    return head
+
+
 def register_path(dataset_id: UUID) -> str:
     """Return the path of a dataset's registered head."""
     return f"{REGISTER_PATH}{dataset_id}"
 
 
+def announced_path(dataset_id: UUID) -> str:
+    """Return the path of a dataset's announced commits."""
+    return f"{ANNOUNCED_PATH}{dataset_id}"
+
+
 def dataset_of(path: str) -> UUID:
-    """Return the dataset whose registered head lies under *path*; raises EndpointError."""
-    text = path.removeprefix(REGISTER_PATH)
+    """Return the dataset whose registered head or announced commits lie under *path*; raises EndpointError."""
+    text = path.removeprefix(REGISTER_PATH).removeprefix(ANNOUNCED_PATH)
     try:
         found = UUID(text)
     except ValueError:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from redoubt.errors import BrokerMessage
 from redoubt.evidence.claims import JSON
 from redoubt.keys.types import DataKey, WrappedKey
-from redoubt.limits import MAX_COMMIT_NUMBER, MAX_KEY_API_BYTES, MAX_TICKET_CHARACTERS
+from redoubt.limits import MAX_ANNOUNCED_HEADS, MAX_COMMIT_NUMBER, MAX_KEY_API_BYTES, MAX_TICKET_CHARACTERS
 from redoubt.protocol.endpoint import (
     DataKeyRequest,
     UnwrapRequest,
@@ -126,6 +126,43 @@ class AdvanceRequest:
             raise BrokerMessage(f"{what} names no head")
         ticket = _ticket(text_member(found, "ticket", what=what))
         return cls(previous=RegisteredHead.of(found["previous"]), head=head, ticket=ticket)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnounceRequest:
+    """A commit that is about to be made, with the ticket of its data key."""
+
+    head: RegisteredHead
+    ticket: str
+
+    def encode(self) -> bytes:
+        """Return the request body."""
+        return write_object({"head": self.head.to_json(), "ticket": self.ticket})
+
+    @classmethod
+    def parse(cls, body: bytes) -> AnnounceRequest:
+        """Return the request that *body* is; raises BrokerMessage."""
+        what = "the request to announce a commit"
+        found = read_object(body, what=what, limit=MAX_KEY_API_BYTES, members=frozenset({"head", "ticket"}))
+        head = RegisteredHead.of(found["head"])
+        if head is None:
+            raise BrokerMessage(f"{what} names none")
+        return cls(head=head, ticket=_ticket(text_member(found, "ticket", what=what)))
+
+
+def encode_announced(heads: Iterable[RegisteredHead]) -> bytes:
+    """Return the answer to a question for a dataset's announced commits."""
+    listed: list[JSON] = [it.to_json() for it in sorted(heads, key=lambda it: (it.number, it.digest))]
+    return write_object({"heads": listed})
+
+
+def parse_announced(body: bytes) -> frozenset[RegisteredHead]:
+    """Return the commits in such an answer; raises BrokerMessage."""
+    listed = read_object(body, what="the announced commits", limit=MAX_KEY_API_BYTES, members=frozenset({"heads"}))
+    if not isinstance(listed["heads"], list) or len(listed["heads"]) > MAX_ANNOUNCED_HEADS:
+        raise BrokerMessage("the announced commits are no list, or too many")
+    heads = [RegisteredHead.of(it) for it in listed["heads"]]
+    return frozenset(it for it in heads if it is not None)
 
 
 def parse_unwrap(body: bytes) -> UnwrapRequest:

@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redoubt.errors import BrokerMessage, BrokerUntrusted
 from redoubt.evidence.claims import digest
 from redoubt.evidence.key_set import IssuerKey, KeySet
+from redoubt.keys.register import CommitHead
 from redoubt.limits import MAX_AUDIT_PAGE, MAX_BROKER_ANSWER_BYTES, MAX_KEY_API_BYTES, MAX_REFUSAL_BYTES
 from redoubt.protocol.broker_facts import BrokerFacts
 from redoubt.protocol.https import BrokerConnection
+from redoubt.protocol.key_api import RegisteredHead, encode_head
 from redoubt.protocol.messages import read_object
 from redoubt.protocol.owner_token import OwnerRequest, sign_owner_token
 from redoubt.trust.audit_chain import AuditEntry, parse_line
@@ -108,6 +110,12 @@ class OwnerClient:
             previous = verified[-1] if verified else None
             verified.append(verify_manifest(Envelope.parse(str(text).encode()), previous=previous))
         return verified
+
+    # --- the register -------------------------------------------------------------------------------------------------
+    def register(self, dataset_id: UUID, head: CommitHead) -> None:
+        """Register *head* of a dataset of this owner's, whatever is registered; raises OwnerForbidden."""
+        body = encode_head(RegisteredHead(number=head.number, digest=head.digest))
+        self.call("PUT", f"/register/{dataset_id}", body, repeatable=True)
 
     # --- the log and refusals -----------------------------------------------------------------------------------------
     def audit_head(self) -> tuple[AuditHead, bytes]:

@@ -34,7 +34,7 @@ from redoubt.limits import MAX_COMMIT_BYTES, MAX_COMMIT_NUMBER, MAX_HEADER_BYTES
 from redoubt.sealed import keyfiles
 from redoubt.sealed.body import SealedReader, open_body
 from redoubt.sealed.commit import Commit, Part, PartKind, commit_name, digest_of, parse_commit_name
-from redoubt.sealed.freshness import check_registered, registered_head
+from redoubt.sealed.freshness import fresh
 from redoubt.sealed.header import COMMIT_MEDIA_TYPE, FilePurpose, Header
 from redoubt.sealed.local import LocalStorage
 from redoubt.sealed.objects import storage_for
@@ -85,29 +85,22 @@ class Dataset:
         Raises:
             NoCommit: there is no dataset.
             CommitUnexpected, IdentityMismatch: it is not the pinned one.
-            RegisterRollback: it is older than the register says.
+            RegisterRollback, CommitUnannounced: it is older than the register says, or newer by nobody's right.
             SealedError, KeyError_, StorageError: it cannot be read or is not authentic.
         """
         storage = storage_for(location) if isinstance(location, str) else location
-        numbers = commit_numbers(storage)
-        if not numbers:
-            raise NoCommit(f"{storage.location} holds no commit record")
-        head = read_commit(storage, numbers[-1], keys=keys)
-        known = registered_head(keys, head.commit.dataset)
-        if known is not None:
-            if known.number > head.commit.number:  # somebody may have committed and registered between the two looks
-                head = read_commit(storage, commit_numbers(storage)[-1], keys=keys)
-            check_registered(
-                known,
-                CommitHead(head.commit.number, head.digest),
-                previous_of=lambda it: read_commit(storage, it, keys=keys).commit.previous,
-                where=storage.location,
-            )
+        head, registered = fresh(
+            keys,
+            lambda: _newest(storage, keys),
+            facts=lambda it: (it.commit.dataset, CommitHead(it.commit.number, it.digest)),
+            previous_of=lambda it: read_commit(storage, it, keys=keys).commit.previous,
+            where=storage.location,
+        )
         if dataset_id is not None and head.commit.dataset != dataset_id:
             raise IdentityMismatch(f"{storage.location} is dataset {head.commit.dataset}, expected {dataset_id}")
         if at_commit is not None and head.digest != at_commit:
             raise CommitUnexpected(f"the head of {storage.location} is {head.digest}, expected {at_commit}")
-        freshness = Freshness.NOT_CHECKED if known is None else Freshness.REGISTERED
+        freshness = Freshness.REGISTERED if registered else Freshness.NOT_CHECKED
         freshness = freshness if at_commit is None else Freshness.PINNED
         return cls(storage, keys=keys, head=head, freshness=freshness)
 
@@ -256,6 +249,13 @@ def read_commit(storage: Storage, number: int, *, keys: KeySource) -> Head:
 def commit_header(data_key_id: UUID, dataset_id: UUID, commit_id: UUID, *, number: int) -> Header:
     """Return the header of commit record *number*."""
     return Header(FilePurpose.COMMIT, data_key_id, dataset_id, commit_id, commit_name(number), COMMIT_MEDIA_TYPE)
+
+
+def _newest(storage: Storage, keys: KeySource) -> Head:
+    numbers = commit_numbers(storage)
+    if not numbers:
+        raise NoCommit(f"{storage.location} holds no commit record")
+    return read_commit(storage, numbers[-1], keys=keys)
 
 
 def _sizes(storage: Storage, parts: Sequence[Part]) -> dict[str, int]:

@@ -20,7 +20,7 @@ from typing import Self
 from uuid import UUID, uuid4
 
 from redoubt.crypto import chunked
-from redoubt.errors import AlreadyExists, CommitConflict, CommitInvalid, StorageError
+from redoubt.errors import AlreadyExists, CommitConflict, CommitInvalid, RegisterConflict, StorageError
 from redoubt.keys.provider import KeySource
 from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, WrapContext
@@ -29,7 +29,7 @@ from redoubt.sealed import keyfiles
 from redoubt.sealed.body import SealedWriter
 from redoubt.sealed.commit import Commit, Operation, Part, PartKind, commit_name, digest_of
 from redoubt.sealed.dataset import Dataset, Freshness, Head, commit_header, commit_numbers, read_commit, unwrap
-from redoubt.sealed.freshness import register
+from redoubt.sealed.freshness import announce, register
 from redoubt.sealed.header import FilePurpose, Header
 from redoubt.sealed.objects import storage_for
 from redoubt.sealed.storage import Sink, Storage
@@ -176,6 +176,7 @@ class DatasetWrite:
 
         Raises:
             CommitConflict: another writer came first and this write cannot go on top of it.
+            CommitUnannounced: the commit that came first is by nobody who may write.
             RegisterConflict, BrokerError: the commit is there, but the register of heads did not take it.
         """
         added = sorted(parts, key=lambda part: part.name.encode())
@@ -184,11 +185,14 @@ class DatasetWrite:
             record = self._record(added, properties, operation, created)
             try:
                 head = self._publish(record)
-            except (AlreadyExists, StorageError) as error:
+            except (AlreadyExists, StorageError, RegisterConflict) as error:
                 newer = self._records_from(record.number)
+                if newer:  # by whom: what goes on top of a commit, or registers it, vouches for it
+                    newer[-1] = Dataset.open(self.storage, keys=self._keys).head
                 if any(head.commit.write == self.ticket.write_id for head in newer):
                     return self._dataset(newer[-1])
-                if isinstance(error, StorageError):
+                # A conflict of the register without a newer record: no right to commit, or a dataset that was put back.
+                if isinstance(error, StorageError) or (isinstance(error, RegisterConflict) and not newer):
                     raise
                 if newer and (
                     self.ticket.mode is not WriteMode.APPEND or newer[-1].commit.dataset != self.ticket.dataset_id
@@ -228,8 +232,10 @@ class DatasetWrite:
             raise CommitInvalid(
                 f"the commit record would have {len(record)} bytes; at most {MAX_COMMIT_BYTES} are allowed"
             )
+        digest = digest_of(record)
+        announce(self._keys, commit.dataset, CommitHead(commit.number, digest))
         self.storage.put_if_absent(commit_name(commit.number), record)
-        return Head(commit, digest_of(record))
+        return Head(commit, digest)
 
     def _records_from(self, number: int) -> list[Head]:
         later = [found for found in commit_numbers(self.storage) if found >= number]

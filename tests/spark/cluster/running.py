@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from redoubt.errors import ExitStatus
 from redoubt.spark.cluster.state import ClusterState, cluster_folder
@@ -33,13 +33,14 @@ class Cluster:
         self.environment = {**self.environment, "XDG_STATE_HOME": str(self.folder / "state")}
         self.environment.pop("PYTHONPATH", None)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, log: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start a command; a job that is waited for says more than a pipe holds, and needs a file as *log*."""
         return subprocess.Popen(
             self.command(*words),
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=log,
             text=True,
         )
 
@@ -76,13 +77,26 @@ class Cluster:
         return found[0]
 
 
-def wait(ready: Callable[[], Any], *, what: str, process: subprocess.Popen[str] | None = None) -> None:
+def wait(
+    ready: Callable[[], Any], *, what: str, process: subprocess.Popen[str] | None = None, log: Path | None = None
+) -> None:
     deadline = time.monotonic() + SECONDS
     while not ready():
         ended = process is not None and process.poll() is not None
-        assert not ended, (what, process.communicate()[1][-4000:] if process is not None else "")
+        said = log.read_text() if log is not None and ended else ""
+        assert not ended, (
+            what,
+            said[-4000:] or (process.communicate()[1] or "")[-4000:] if process is not None else "",
+        )
         assert time.monotonic() < deadline, what
         time.sleep(0.1)
+
+
+def java_of(agent: int) -> int:
+    """The JVM that an agent started."""
+    children = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
+    (found,) = [int(it) for it in children if b"/bin/java\0" in Path(f"/proc/{it}/cmdline").read_bytes()]
+    return found
 
 
 def processes(file: str) -> dict[int, bytes]:

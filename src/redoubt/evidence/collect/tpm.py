@@ -82,7 +82,7 @@ class Tpm:
 
     def _run(self, *command: str) -> str:
         tcti = {} if "TPM2TOOLS_TCTI" in self._environment else {"TPM2TOOLS_TCTI": f"device:{self._device}"}
-        return _run(command, {**self._environment, **tcti})
+        return run_tool(command, {**self._environment, **tcti})
 
 
 def encode(message: bytes, signature: bytes, values: bytes, key: bytes) -> bytes:
@@ -105,7 +105,8 @@ def _algorithms(described: str) -> tuple[str, ...]:
     )
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:
+def run_tool(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Return what a command of tpm2-tools prints; raises AttestError."""
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, timeout=TPM_COMMAND_SECONDS, check=False, text=True

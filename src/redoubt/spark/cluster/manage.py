@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from redoubt.agent.bundle import private_memory_folder
 from redoubt.errors import ClusterError
@@ -97,11 +98,12 @@ def free_port(host: str, port: int | None = None) -> int:
     raise ClusterError(f"something listens at port {port} of {host}", hint="Name another one with --port.")
 
 
-def start_broker(
-    state: ClusterState, command: Sequence[str], environment: Mapping[str, str], *, say: Say
-) -> ClusterState:
-    """Start a development broker for this cluster; raises ClusterError."""
+def start_broker(state: ClusterState, environment: Mapping[str, str], *, say: Say) -> ClusterState:
+    """Start the development broker of this cluster, where it was if it has ended; raises ClusterError."""
     say("starting a development broker")
+    port = urlsplit(state.agent.broker).port if state.agent.broker else None
+    command = [*state.development, "--port", str(port or 0), "--ca", state.agent.ca]
+    state = replace(state, processes=tuple(it for it in state.processes if it.name != BROKER))
     process = _spawn(state, BROKER, command, environment)
     state = replace(state, processes=(*state.processes, process))
     state.save()
@@ -146,8 +148,19 @@ def start_workers(state: ClusterState, count: int, *, say: Say) -> ClusterState:
     return state
 
 
-def scale(state: ClusterState, workers: int, *, say: Say) -> ClusterState:
-    """Start or end workers until there are so many; raises ClusterError."""
+def scale(state: ClusterState, workers: int, environment: Mapping[str, str], *, say: Say) -> ClusterState:
+    """Start or end workers until there are so many, and the cluster's own broker if that has ended.
+
+    Raises:
+        ClusterError: one did not start, or the master has ended, which knows the applications.
+    """
+    if not state.runs(MASTER):
+        raise ClusterError(
+            "the master has ended, and with it every application",
+            hint="`redoubt cluster down`, then `redoubt cluster up`.",
+        )
+    if state.is_development and not state.runs(BROKER):
+        state = start_broker(state, environment, say=say)
     alive = [it for it in state.processes if it.name.startswith("worker-") and it.runs]
     gone = [it for it in state.processes if it.name.startswith("worker-") and not it.runs]
     state = _without(state, gone)
@@ -245,7 +258,8 @@ def up(
 ) -> ClusterState:
     """Start a cluster in the new folder of *plan*, whole or not at all.
 
-    *broker* is where its agents attest; without one a development broker is started by the command *development*.
+    *broker* is where its agents attest; without one a development broker is started by the command *development*,
+    which takes ``--port`` and ``--ca``.
 
     Raises:
         ClusterError: a process was refused or did not start; nothing is left.
@@ -262,6 +276,7 @@ def up(
         host=plan.host,
         cores=plan.cores,
         worker_memory=plan.worker_memory,
+        development=() if broker is not None else tuple(development),
         agent=AgentOptions(
             python=plan.python,
             java_home=plan.java_home,
@@ -279,6 +294,6 @@ def up(
     state.save()
     with _or_nothing(state):
         if broker is None:
-            state = start_broker(state, [*development, "--ca", str(ca)], environment, say=say)
+            state = start_broker(state, environment, say=say)
         state = start_master(state, port, say=say)
         return start_workers(state, plan.workers, say=say)

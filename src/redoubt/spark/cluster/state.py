@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -26,6 +27,7 @@ MASTER: Final = "master"
 BROKER: Final = "broker"
 _FILE: Final = "cluster.json"
 _POLL_SECONDS: Final = 0.05
+_EXECUTOR: Final = re.compile(r"executor-(app-[0-9]{14}-[0-9]{4,9})-([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +71,32 @@ class ClusterState:
     cores: int
     worker_memory: str
     agent: AgentOptions
+    #: The command of its own development broker, up to its port and CA; none if its broker is another's.
+    development: tuple[str, ...] = ()
     processes: tuple[Process, ...] = field(default=())
 
     @property
     def is_development(self) -> bool:
         """Whether it has a development broker of its own, so that its user decides what may join."""
-        return any(it.name == BROKER for it in self.processes)
+        return bool(self.development)
+
+    def runs(self, name: str) -> bool:
+        """Whether the process of this name runs."""
+        return any(it.name == name and it.runs for it in self.processes)
 
     @property
     def logs(self) -> Path:
         """Where the processes' output is."""
         return self.folder / "logs"
+
+    def log(self, role: str) -> Path | None:
+        """Return the file with what a role has said, an executor that was refused or has ended included."""
+        executor = _EXECUTOR.fullmatch(role)
+        if executor is not None:  # below its worker's temporary files, while that runs
+            files = Path(self.agent.scratch).glob(f"worker-*/*/work/{executor[1]}/{executor[2]}/stderr")
+            return next(files, None)
+        path = self.logs / f"{role}.log"
+        return path if LABEL.fullmatch(role) and path.is_file() else None
 
     def save(self) -> None:
         """Write it down."""
@@ -93,7 +110,9 @@ class ClusterState:
             facts: dict[str, Any] = json.loads((folder / _FILE).read_bytes())
             processes = tuple(Process(**it) for it in facts.pop("processes"))
             agent = agent_options(facts.pop("agent"))
-            return cls(**{**facts, "folder": folder, "agent": agent, "processes": processes})
+            development = tuple(facts.pop("development"))
+            own = {"folder": folder, "agent": agent, "development": development, "processes": processes}
+            return cls(**{**facts, **own})
         except FileNotFoundError:
             raise ClusterMissing(f"there is no cluster {folder.name!r} in this workspace") from None
         except (ValueError, TypeError, KeyError):

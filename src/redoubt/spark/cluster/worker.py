@@ -34,7 +34,11 @@ def main(arguments: list[str]) -> None:
         words,
         files=files,
         memory="512m",
-        options=["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],  # it moves messages, not data
+        options=[
+            "-XX:TieredStopAtLevel=1",  # it moves messages, not data
+            "-XX:+UseSerialGC",
+            f"-Dredoubt.cluster.status={options.agent.status}",
+        ],
         environment={
             "SPARK_LOCAL_IP": options.host,
             "JAVA_HOME": str(write_java(files.folder, options.agent, scratch=os.environ["TMPDIR"])),

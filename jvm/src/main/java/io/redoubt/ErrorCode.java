@@ -26,6 +26,7 @@ public enum ErrorCode {
     ENDPOINT_REFUSED("endpoint.refused"),
     REGISTER_ROLLBACK("broker.rollback"),
     REGISTER_CONFLICT("broker.register_conflict"),
+    COMMIT_UNANNOUNCED("broker.unannounced"),
     OPTION_REFUSED("spark.option");
 
     private final String code;

@@ -1,11 +1,14 @@
 package io.redoubt.cluster;
 
+import java.nio.file.Path;
+import java.util.Optional;
 import org.apache.spark.SecurityManager;
 import org.apache.spark.SecurityManager$;
 import org.apache.spark.SparkConf;
 import org.apache.spark.deploy.ApplicationDescription;
 import org.apache.spark.deploy.Command;
 import org.apache.spark.deploy.DeployMessages;
+import org.apache.spark.deploy.ExecutorState;
 import org.apache.spark.deploy.worker.Worker;
 import org.apache.spark.deploy.worker.WorkerArguments;
 import org.apache.spark.rpc.RpcAddress;
@@ -30,6 +33,10 @@ import scala.runtime.BoxedUnit;
  */
 public final class GuardedWorker extends Worker {
     private static final String EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend";
+
+    private static final String STATUS = "redoubt.cluster.status";
+
+    private final ExecutorStarts starts = new ExecutorStarts(Path.of(System.getProperty(STATUS)));
 
     private GuardedWorker(RpcEnv env, WorkerArguments given, RpcAddress[] masters, SparkConf executors, SecurityManager security) {
         super(
@@ -89,6 +96,29 @@ public final class GuardedWorker extends Worker {
                 return done;
             }
         };
+    }
+
+    /**
+     * Tells the master that an executor runs when that is attested, and not as soon as its process is there: so Spark counts
+     * refused ones, and gives an application up instead of starting executors for ever. Its driver is told the agent's reason.
+     */
+    @Override
+    public void handleExecutorStateChanged(DeployMessages.ExecutorStateChanged change) {
+        String name = change.appId() + "-" + change.execId();
+        if (change.state().equals(ExecutorState.RUNNING())) {
+            starts.whenAttested(name, () -> super.handleExecutorStateChanged(change));
+            return;
+        }
+        DeployMessages.ExecutorStateChanged told = change;
+        if (ExecutorState.isFinished(change.state())) {
+            Path stderr = workDir().toPath().resolve(change.appId()).resolve(Integer.toString(change.execId())).resolve("stderr");
+            Optional<String> refusal = starts.ended(name, stderr);
+            if (refusal.isPresent()) {
+                told = change.copy(
+                        change.appId(), change.execId(), change.state(), Option.apply(refusal.get()), change.exitStatus());
+            }
+        }
+        super.handleExecutorStateChanged(told);
     }
 
     private static DeployMessages.LaunchExecutor guarded(DeployMessages.LaunchExecutor launch) {

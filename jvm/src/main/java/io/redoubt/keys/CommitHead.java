@@ -4,7 +4,9 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.redoubt.ErrorCode;
 import io.redoubt.RedoubtException;
+import java.util.HashSet;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Pattern;
 
 /**
@@ -23,9 +25,23 @@ public record CommitHead(long number, String digest) {
         if (head == null || answer.size() != 1) {
             throw new RedoubtException(ErrorCode.ENDPOINT_FAILED, what + " has unknown or missing members");
         }
-        if (head.isNull()) {
-            return Optional.empty();
+        return head.isNull() ? Optional.empty() : Optional.of(read(head, what));
+    }
+
+    /** Reads the member {@code heads} of an answer, its only one. */
+    static Set<CommitHead> announced(JsonNode answer, String what) throws RedoubtException {
+        JsonNode listed = answer.get("heads");
+        if (listed == null || answer.size() != 1 || !listed.isArray()) {
+            throw new RedoubtException(ErrorCode.ENDPOINT_FAILED, what + " has unknown or missing members");
         }
+        Set<CommitHead> heads = new HashSet<>();
+        for (JsonNode head : listed) {
+            heads.add(read(head, what));
+        }
+        return heads;
+    }
+
+    private static CommitHead read(JsonNode head, String what) throws RedoubtException {
         JsonNode number = head.path("number");
         JsonNode digest = head.path("digest");
         if (head.size() != 2
@@ -36,7 +52,7 @@ public record CommitHead(long number, String digest) {
                 || !DIGEST.matcher(digest.textValue()).matches()) {
             throw new RedoubtException(ErrorCode.ENDPOINT_FAILED, what + " has a malformed head");
         }
-        return Optional.of(new CommitHead(number.intValue(), digest.textValue()));
+        return new CommitHead(number.intValue(), digest.textValue());
     }
 
     ObjectNode json() {

@@ -14,6 +14,7 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Matcher;
@@ -35,6 +36,7 @@ public final class EndpointClient {
     private static final int MAX_BATCH = 1024;
     private static final int OK = 200;
     private static final String REGISTER = "/v1/register/";
+    private static final String ANNOUNCED = "/v1/announced/";
     private static final Pattern PROBLEM = Pattern.compile("urn:redoubt:error:([a-z0-9_.]{1,64})");
     private static final Map<EndpointFolder, EndpointClient> CLIENTS = new ConcurrentHashMap<>();
 
@@ -131,6 +133,28 @@ public final class EndpointClient {
         request.set("previous", previous.map(CommitHead::json).orElse(null));
         request.set("head", head.json());
         call("POST", REGISTER + dataset, Json.write(request), "the endpoint's answer to register");
+    }
+
+    /**
+     * Returns the commits after the registered one that writers announced, whether they are there or not.
+     *
+     * @throws RedoubtException {@code endpoint.*}, or the code with which the endpoint refused
+     */
+    public Set<CommitHead> announcedHeads(UUID dataset) throws RedoubtException {
+        String what = "the endpoint's answer to announced";
+        return CommitHead.announced(call("GET", ANNOUNCED + dataset, new byte[0], what), what);
+    }
+
+    /**
+     * Announces a commit whose record is not there yet; does nothing where nobody keeps a register.
+     *
+     * @throws RedoubtException {@code broker.register_conflict}: a commit of that number is registered, or this job may not
+     *     commit; {@code endpoint.*}, or the code with which the endpoint refused
+     */
+    public void announceHead(UUID dataset, CommitHead head) throws RedoubtException {
+        ObjectNode request = Json.newObject();
+        request.set("head", head.json());
+        call("POST", ANNOUNCED + dataset, Json.write(request), "the endpoint's answer to announced");
     }
 
     private List<DataKey> fetch(List<WrappedKey> wrapped) throws RedoubtException {

@@ -1,9 +1,12 @@
 package io.redoubt.write;
 
+import io.redoubt.ErrorCode;
+import io.redoubt.RedoubtException;
 import io.redoubt.crypto.BodyEncryptor;
 import io.redoubt.crypto.Header;
 import io.redoubt.keys.CommitHead;
 import io.redoubt.keys.DataKey;
+import io.redoubt.keys.EndpointClient;
 import io.redoubt.sealed.CommitRecord;
 import io.redoubt.sealed.Dataset;
 import io.redoubt.sealed.KeyFiles;
@@ -66,8 +69,17 @@ final class NewCommit {
         body.write(plaintext, 0, plaintext.length);
         body.finish();
         byte[] file = record.toByteArray();
-        boolean created = NewFile.create(fileSystem, new Path(job.root(), name), file);
-        return created ? Optional.of(new CommitHead(number, Dataset.digestOf(file))) : Optional.empty();
+        CommitHead published = new CommitHead(number, Dataset.digestOf(file));
+        Path path = new Path(job.root(), name);
+        try {
+            EndpointClient.of(conf).announceHead(job.dataset(), published);
+        } catch (RedoubtException e) {
+            if (e.code().equals(ErrorCode.REGISTER_CONFLICT.code()) && fileSystem.exists(path)) {
+                return Optional.empty();
+            }
+            throw e;
+        }
+        return NewFile.create(fileSystem, path, file) ? Optional.of(published) : Optional.empty();
     }
 
     private CommitRecord record(
