@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,6 @@ from typing import Self
 from benchmarks.cluster_driver import CRYPTO_SECRET
 from benchmarks.measure import Case, Result, interleave
 from benchmarks.plain_cluster import PlainCluster
-from redoubt.cli.cluster import driver_command
 from redoubt.spark.cluster.state import ClusterState, cluster_folder
 
 PLAIN = "no security at all, plain Parquet"
@@ -78,7 +76,12 @@ def attested_driver(folder: Path, *, scale: float, python: str = sys.executable)
         state = ClusterState.load(cluster_folder(folder / ".redoubt", _NAME))
         program = ["--", python, str(_DRIVER), "agents", state.master, str(folder), repr(scale)]
         run("cluster", "trust", *program)
-        words = redoubt(*shlex.split(driver_command(state))[1:], *program)
+        agent = state.agent
+        # Not `redoubt submit`: a Python application that Spark starts has no standard input.
+        words = redoubt(
+            *("agent", "exec", "--broker", agent.broker, "--ca", agent.ca, "--broker-id", agent.broker_id),
+            *("--tee", agent.tee, "--role", f"{state.domain}/driver", *program),
+        )
         with Driver(words, environment=environment, folder=folder) as driver:
             yield driver
     finally:
