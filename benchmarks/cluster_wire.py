@@ -4,7 +4,7 @@ Three clusters of two workers with one core each stand at once, without agents, 
 round every variant runs one application: a join of two shuffled tables and a repartition, once to warm up, then timed.
 The order of the variants changes from round to round; medians of all timed runs are printed.
 
-    python benchmarks/cluster_wire.py --rounds 3 --rows 4000000
+    python -m benchmarks.cluster_wire --rounds 3 --rows 4000000
 """
 
 from __future__ import annotations
@@ -12,28 +12,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from benchmarks.plain_cluster import HOST, PlainCluster, java_home
 from redoubt.agent.membership import Member
 from redoubt.pki.authority import domain_authority, domain_secret, trust_bundle
 from redoubt.pki.spiffe import SpiffeId
 from redoubt.protocol.membership import Membership
 from redoubt.spark.cluster.conf import jvm_options, member_settings
 from redoubt.spark.cluster.files import MemberFiles, member_files
-from redoubt.spark.cluster.manage import free_port
 from redoubt.spark.jar import jar_path
 
-HOST = "127.0.0.1"
 VARIANTS = ("none", "crypto", "tls")
 APPLICATION = """
 import json, sys, time
@@ -72,7 +70,7 @@ def identity(folder: Path) -> MemberFiles:
         secret=domain_secret(seed, domain="bench"),
     )
     Member(membership=membership, key=key, at=now).write(folder)
-    return member_files(Path(os.environ["JAVA_HOME"]), folder=folder)
+    return member_files(Path(java_home()), folder=folder)
 
 
 def settings(variant: str, files: MemberFiles) -> tuple[dict[str, str], list[str]]:
@@ -92,37 +90,10 @@ def settings(variant: str, files: MemberFiles) -> tuple[dict[str, str], list[str
     return {it.key: it.value for it in member_settings(files)}, list(jvm_options(files))
 
 
-def start(variant: str, files: MemberFiles, scratch: Path) -> tuple[str, list[subprocess.Popen[bytes]]]:
-    """Start a master and two workers, and return the master's address and the processes."""
-    import pyspark
-
-    home = Path(pyspark.__file__).parent
+def cluster(variant: str, files: MemberFiles, scratch: Path) -> PlainCluster:
+    """Return a variant's cluster, not started."""
     conf, options = settings(variant, files)
-    properties = scratch / f"{variant}.properties"
-    properties.write_text("".join(f"{name} {value}\n" for name, value in conf.items()))
-    port = free_port(HOST)
-    environment = {**os.environ, "SPARK_HOME": str(home), "SPARK_LOCAL_IP": HOST, "SPARK_SCALA_VERSION": "2.13"}
-    java = [f"{os.environ['JAVA_HOME']}/bin/java", "-cp", f"{jar_path()}:{home}/jars/*", "-Xmx256m", *options]
-    log = (scratch / f"{variant}.log").open("ab")
-
-    def run(*words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*java, *words], env=environment, stdout=log, stderr=log, cwd=scratch)
-
-    common = ["--host", HOST, "--webui-port", "0", "--properties-file", str(properties)]
-    found = [run("org.apache.spark.deploy.master.Master", "--port", str(port), *common)]
-    master = f"spark://{HOST}:{port}"
-    time.sleep(8)
-    worker = [
-        "org.apache.spark.deploy.worker.Worker",
-        "--cores",
-        "1",
-        "--memory",
-        "1g",
-        "--work-dir",
-        str(scratch / "w"),
-    ]
-    found += [run(*worker, *common, master) for _ in range(2)]
-    return master, found
+    return PlainCluster(folder=scratch / variant, conf=conf, options=options)
 
 
 def application(variant: str, master: str, files: MemberFiles, *, rows: int, runs: int) -> dict[str, list[float]]:
@@ -157,21 +128,15 @@ def main() -> None:
         scratch = Path(name)
         (scratch / "identity").mkdir(mode=0o700)
         files = identity(scratch / "identity")
-        clusters = {it: start(it, files, scratch) for it in VARIANTS}
-        try:
-            time.sleep(5)
+        with ExitStack() as stack:
+            masters = {it: stack.enter_context(cluster(it, files, scratch).running()) for it in VARIANTS}
             for number in range(given.rounds):
                 for variant in VARIANTS[number % 3 :] + VARIANTS[: number % 3]:
-                    found = application(variant, clusters[variant][0], files, rows=given.rows, runs=given.runs)
+                    found = application(variant, masters[variant], files, rows=given.rows, runs=given.runs)
                     for work, values in found.items():
                         times[variant].setdefault(work, []).extend(values)
-                    print(
-                        variant, {work: [round(it, 2) for it in values] for work, values in found.items()}, flush=True
-                    )
-        finally:
-            for _, processes in clusters.values():
-                for process in processes:
-                    process.send_signal(signal.SIGTERM)
+                    shown = {work: [round(it, 2) for it in values] for work, values in found.items()}
+                    print(variant, shown, flush=True)
     for variant, works in times.items():
         print(variant, {work: round(statistics.median(values), 2) for work, values in works.items()})
 

@@ -1,6 +1,6 @@
 """`make bench`: run every benchmark, store the results and write ``docs/performance.md``.
 
-python -m benchmarks.run [--scale 1] [--rounds 5] [--only evidence,broker,files,startup,csv,parquet,queries,csv-queries]
+python -m benchmarks.run [--scale 1] [--rounds 5] [--only KIND,…], of the kinds in ``KINDS``
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import broker, evidence, files, startup, tables
+from benchmarks import broker, cluster, evidence, files, startup, tables
 from benchmarks.measure import RESULTS, store
 from redoubt.keys.workspace import Workspace
 from redoubt.spark import session, stop
 from redoubt.workloads.tpch.demo import prepare
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-KINDS = ("evidence", "broker", "files", "startup", "csv", "parquet", "queries", "csv-queries")
+KINDS = ("evidence", "broker", "files", "startup", "csv", "parquet", "queries", "csv-queries", "cluster")
 
 #: Where seconds are the claim: what is added to a start is the same for every program.
 _DIFFERENCES = frozenset({"startup"})
@@ -75,6 +75,8 @@ def _spark(folder: Path, chosen: set[str], scale: float, rounds: int) -> None:
                 store(kind, run(spark, data, rounds=rounds), notes=notes)
     finally:
         stop(spark)
+    if "cluster" in chosen:  # drivers of its own
+        store("cluster", cluster.run(folder, scale=scale, rounds=rounds), notes=notes)
 
 
 def write_page() -> None:

@@ -30,6 +30,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F  # noqa: N812  (as the PySpark documentation does)
 from pyspark.sql.pandas.functions import pandas_udf
+from spark_secrets import tell_secrets  # type: ignore[import-not-found]  # beside this program
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -258,31 +259,6 @@ def look_at_ui(spark: SparkSession, pages: Path) -> None:
             body: bytes = urllib.request.urlopen(root + path, timeout=30).read()
             (pages / re.sub(r"\W+", "_", path)).write_bytes(body)
             pending += [html.unescape(link.decode()) for link in DETAILS.findall(body)]
-
-
-def tell_secrets(spark: SparkSession, place: Path) -> None:
-    manager = security_manager(spark)
-    encryption = manager.getIOEncryptionKey()
-    place.write_text(
-        json.dumps(
-            {
-                "authentication": manager.getSecretKey() if manager.isAuthenticationEnabled() else None,
-                "disk encryption": bytes(encryption.get()).hex() if encryption.isDefined() else None,
-            }
-        )
-    )
-
-
-def security_manager(spark: SparkSession) -> Any:
-    """Return Spark's SecurityManager, by a method handle: Py4J would list SparkEnv's methods, not all of which load."""
-    java: Any = spark._jvm.java  # type: ignore[union-attr]
-    kinds = [java.lang.Class.forName(f"org.apache.spark.{name}") for name in ("SparkEnv", "SecurityManager")]
-    getter = java.lang.invoke.MethodHandles.publicLookup().findVirtual(
-        kinds[0], "securityManager", java.lang.invoke.MethodType.methodType(kinds[1])
-    )
-    arguments = java.util.ArrayList()
-    arguments.add(spark.sparkContext._jsc.sc().env())
-    return getter.invokeWithArguments(arguments)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import signal
 import subprocess
@@ -14,24 +13,16 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from tests.disclosure.capture import Loopback, tcp_streams, unavailable
-from tests.disclosure.markers import Hit, Marker, Searcher, names
-from tests.disclosure.watch import Watch
+from tests.disclosure.findings import Channel, Findings, each_once, files_in, numbered
+from tests.disclosure.keys import data_keys, dataset_records, spark_keys, workspace_keys
+from tests.disclosure.markers import Marker, Searcher
+from tests.disclosure.watch import Watch, of_session
 
-from redoubt.crypto.wrap import unwrap_key
-from redoubt.keys import booked
-from redoubt.keys.books import load_versions
-from redoubt.keys.holder import KeyVersion
-from redoubt.keys.keystore import Keystore
-from redoubt.keys.registry import KEYSTORE_FILE, ROOT_KEY_FILE
-from redoubt.keys.rootkey import read_root_key_file
-from redoubt.keys.rows import SqliteBooks
-from redoubt.keys.types import DataKey, WrappedKey
-from redoubt.keys.workspace import DEFAULT_KEY, Workspace
+from redoubt.keys.workspace import Workspace
 from redoubt.limits import PREAMBLE_BYTES
 from redoubt.sealed.local import AtomicFile
 from redoubt.sealed.slots import Preamble
@@ -99,22 +90,9 @@ def _words(name: str) -> tuple[Marker, ...]:
     return tuple(Marker.text(f"{name} {number}") for number in range(_WORDS))
 
 
-class Channel(StrEnum):
-    """Where a run may disclose something."""
-
-    STDOUT = "standard output"
-    LOG = "log"
-    UI = "user interface"
-    EVENT_LOG = "event log"
-    COMMAND_LINES = "command lines"
-    ENVIRONMENTS = "environments"
-    FILES = "files"
-    LOOPBACK = "loopback"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one run disclosed: channel → item (a file, a page, a stream) → its hits; items without hits are listed too.
+@dataclass(frozen=True, kw_only=True)
+class Run(Findings):
+    """What one run disclosed.
 
     ``listening`` are the addresses at which any of its processes accepted connections; ``refusal`` is the code with
     which Redoubt refused the session, if it did.
@@ -122,22 +100,17 @@ class Run:
 
     planted: Planted
     keys: tuple[Marker, ...]
-    channels: dict[Channel, dict[str, frozenset[Hit]]]
     listening: frozenset[str]
     refusal: str
 
-    def found(self, channel: Channel) -> set[str]:
-        """Return the names of the markers found on *channel*."""
-        return {name for hits in self.channels[channel].values() for name in names(hits)}
 
-    def files(self, pattern: re.Pattern[str]) -> dict[str, set[str]]:
-        """Return the files whose name matches, with the names of the markers in each."""
-        files = self.channels[Channel.FILES]
-        return {name: names(hits) for name, hits in files.items() if pattern.search(name)}
-
-    def where(self, marker: Marker) -> set[Channel]:
-        """Return the channels on which *marker* was found."""
-        return {channel for channel in self.channels if marker.name in self.found(channel)}
+def seal_csv(folder: Path, *contents: bytes, keys: Workspace) -> None:
+    """Make the sealed dataset *folder*, with a part for each of *contents*."""
+    write = DatasetWrite.begin(str(folder), keys=keys, mode=WriteMode.CREATE)
+    parts = [write.parts.part(f"part-{number}.csv", media_type="text/csv") for number in range(len(contents))]
+    for part, content in zip(parts, contents, strict=True):
+        part.write(content)
+    write.commit([part.finish() for part in parts])
 
 
 def run_control(folder: Path) -> Run:
@@ -155,16 +128,14 @@ def run_secured(folder: Path) -> Run:
     planted = Planted()
     workspace = Workspace.init(folder / "workspace")
     for name, content in (("sealed", planted.csv()), ("malformed-sealed", planted.malformed_csv())):
-        write = DatasetWrite.begin(str(folder / name), keys=workspace, mode=WriteMode.CREATE)
-        part = write.parts.part("part.csv", media_type="text/csv")
-        part.write(content)
-        write.commit([part.finish()])
+        seal_csv(folder / name, content, keys=workspace)
     file = AtomicFile(folder / "people.csv.sealed", replace=False)
     standalone = write_standalone(file, keys=workspace, media_type="text/csv")
     standalone.write(planted.csv())
     standalone.finish()
     file.finish()
-    keys = [*_workspace_keys(workspace), *_data_keys(workspace, folder)]
+    slot = Preamble.parse((folder / "people.csv.sealed").read_bytes()[:PREAMBLE_BYTES]).slot
+    keys = [*workspace_keys(workspace), *data_keys(workspace, [*dataset_records(folder), slot.wrapped])]
     return _run("secured", folder, planted, keys, {})
 
 
@@ -184,7 +155,7 @@ def _run(mode: str, folder: Path, planted: Planted, keys: list[Marker], told: di
             start_new_session=True,
         )
         try:
-            with Watch(job.pid, scratch, folder / "kept") as watch:
+            with Watch(of_session(job.pid), scratch, folder / "kept") as watch:
                 assert job.stdin is not None
                 job.stdin.write(json.dumps({**told, "literal": planted.literal.value}).encode())
                 job.stdin.close()
@@ -197,24 +168,30 @@ def _run(mode: str, folder: Path, planted: Planted, keys: list[Marker], told: di
             with suppress(ProcessLookupError):
                 os.killpg(job.pid, signal.SIGKILL)
     assert status == 0, _failure(folder)
-    keys += _spark_keys(folder / "spark-secrets.json")
+    keys += spark_keys(folder / "spark-secrets.json")
     searcher = Searcher([*planted.data, *planted.stated, *keys])
     channels = {
         channel: {item: searcher.find(content) for item, content in items}
         for channel, items in _channels(folder, watch).items()
     }
-    return Run(planted, tuple(keys), channels, frozenset(watch.listening), _text(folder / "refusal"))
+    return Run(
+        planted=planted,
+        keys=tuple(keys),
+        channels=channels,
+        listening=frozenset(watch.listening),
+        refusal=_text(folder / "refusal"),
+    )
 
 
 def _channels(folder: Path, watch: Watch) -> dict[Channel, Iterable[tuple[str, bytes]]]:
     found: dict[Channel, Iterable[tuple[str, bytes]]] = {
         Channel.STDOUT: [("stdout", (folder / "stdout").read_bytes())],
         Channel.LOG: [("stderr", (folder / "stderr").read_bytes())],
-        Channel.UI: _files_in(folder / "ui"),
-        Channel.EVENT_LOG: [item for place in sorted(folder.glob("events*")) for item in _files_in(place)],
-        Channel.COMMAND_LINES: _numbered(watch.command_lines),
-        Channel.ENVIRONMENTS: _numbered(watch.environments),
-        Channel.FILES: _each_once(watch.files(), _files_in(folder / "scratch")),
+        Channel.UI: files_in(folder / "ui"),
+        Channel.EVENT_LOG: [item for place in sorted(folder.glob("events*")) for item in files_in(place)],
+        Channel.COMMAND_LINES: numbered(watch.command_lines),
+        Channel.ENVIRONMENTS: numbered(watch.environments),
+        Channel.FILES: each_once(watch.files(), files_in(folder / "scratch")),
     }
     if not unavailable():
         found[Channel.LOOPBACK] = tcp_streams((folder / "loopback.pcap").read_bytes()).items()
@@ -242,63 +219,8 @@ def _failure(folder: Path) -> str:
     return said[max(said.rfind("\nTraceback"), 0) :][:6000] if "\nTraceback" in said else said[-6000:]
 
 
-def _files_in(folder: Path) -> Iterator[tuple[str, bytes]]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            yield str(path.relative_to(folder)), path.read_bytes()
-
-
 def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
-
-
-def _numbered(seen: dict[bytes, str]) -> Iterator[tuple[str, bytes]]:
-    for number, (content, name) in enumerate(seen.items()):
-        yield f"{number} {name}", content
-
-
-def _each_once(*sources: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    seen: set[tuple[str, int]] = set()
-    for source in sources:
-        for name, content in source:
-            if (name, len(content)) not in seen:
-                seen.add((name, len(content)))
-                yield name, content
-
-
-# --- keys -------------------------------------------------------------------------------------------------------------
-def _workspace_keys(workspace: Workspace) -> Iterator[Marker]:
-    """Yield the root key, what it wraps with, and the primary key: none of them may ever leave the driver."""
-    path = workspace.state_folder / ROOT_KEY_FILE
-    keystore = Keystore(workspace.state_folder / KEYSTORE_FILE)
-    yield Marker("root key", path.read_bytes())
-    yield Marker("root key's wrapping key", read_root_key_file(path).wrapping_key(keystore.header.id))
-    with keystore.reading() as db:
-        [row] = load_versions(SqliteBooks(db), DEFAULT_KEY)
-    assert row.wrapped is not None
-    root = read_root_key_file(path).wrapping_key(keystore.header.id)
-    version = KeyVersion(row.name, row.number, keystore.header.id)
-    # No provider gives a primary key away, so it is unwrapped here.
-    yield Marker(
-        "primary key", unwrap_key(row.wrapped, wrapping_key=root, associated_data=booked._associated_data(version))
-    )
-
-
-def _data_keys(workspace: Workspace, folder: Path) -> Iterator[Marker]:
-    """Yield every data key of the inputs: of datasets from their key files, of the standalone file from its slot."""
-    records = [WrappedKey.decode(path.read_bytes()) for path in folder.glob("*/_keys/*/*") if path.is_file()]
-    preamble = Preamble.parse((folder / "people.csv.sealed").read_bytes()[:PREAMBLE_BYTES])
-    opened: list[DataKey] = list(workspace.unwrap([*records, preamble.slot.wrapped]))
-    assert len(opened) == 3
-    for number, key in enumerate(opened):
-        yield Marker(f"data key {number}", key.secret)
-
-
-def _spark_keys(told: Path) -> Iterator[Marker]:
-    """Yield the secrets that Spark made for itself in this run."""
-    for name, secret in json.loads(told.read_text()).items():
-        if secret is not None:
-            yield Marker(f"Spark's {name} secret", bytes.fromhex(secret))
 
 
 @contextmanager

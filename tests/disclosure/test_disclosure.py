@@ -15,7 +15,8 @@ from typing import Final
 import pytest
 from pyspark.sql import SparkSession
 from tests.disclosure.capture import unavailable
-from tests.disclosure.runs import Channel, Planted, Run
+from tests.disclosure.findings import Channel
+from tests.disclosure.runs import Planted, Run
 
 import redoubt.spark
 from redoubt.errors import OptionRefused

@@ -14,7 +14,7 @@ import shutil
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
@@ -25,14 +25,14 @@ _TCP_LISTEN: Final = "0A"
 
 
 class Watch:
-    """Watches the processes of session *session* and the folder *folder* until :meth:`stop`."""
+    """Watches the processes in ``/proc`` that *belongs* is true for, and the folder *folder*, until :meth:`stop`."""
 
-    def __init__(self, session: int, folder: Path, collection: Path) -> None:
+    def __init__(self, belongs: Callable[[Path], bool], folder: Path, collection: Path) -> None:
         collection.mkdir()
         self.command_lines: dict[bytes, str] = {}
         self.environments: dict[bytes, str] = {}
         self.listening: set[str] = set()
-        self._session = session
+        self._belongs = belongs
         self._folder = folder
         self._collection = collection
         self._names: dict[Path, str] = {}
@@ -115,9 +115,9 @@ class Watch:
             if not process.name.isdigit():
                 continue
             with contextlib.suppress(OSError):  # it has ended
-                name, session = _name_and_session(process)
-                if session != self._session:
+                if not self._belongs(process):
                     continue
+                name = _name_and_session(process)[0]
                 self.command_lines[(process / "cmdline").read_bytes()] = name
                 self.environments[(process / "environ").read_bytes()] = name
                 self.listening |= set(_listening(process))
@@ -130,6 +130,18 @@ class Watch:
             kept = self._collection / f"hsperfdata-{process}"
             shutil.copyfile(source, kept)
             self._names[kept] = f"hsperfdata: {process}"
+
+
+def of_session(session: int) -> Callable[[Path], bool]:
+    """Return what is true for the processes of *session*."""
+    return lambda process: _name_and_session(process)[1] == session
+
+
+def that_name(folder: Path) -> Callable[[Path], bool]:
+    """Return what is true for processes with *folder* in their environment or command line, but not for this one's."""
+    text = os.fsencode(folder)
+    files = ("environ", "cmdline")
+    return lambda process: process.name != str(os.getpid()) and any(text in (process / it).read_bytes() for it in files)
 
 
 def _name_and_session(process: Path) -> tuple[str, int]:

@@ -25,22 +25,28 @@ class Cluster:
 
     python: Path
     folder: Path
-    environment: dict[str, str] = field(init=False)
+    #: Begins every command line: of a network of its own, where it has one.
+    prefix: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def __post_init__(self) -> None:
-        self.environment = {**os.environ, "XDG_STATE_HOME": str(self.folder / "state")}
+        self.environment = {**self.environment, "XDG_STATE_HOME": str(self.folder / "state")}
         self.environment.pop("PYTHONPATH", None)
 
     def start(self, *words: str, log: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start a command; a job that is waited for says more than a pipe holds, and needs a file as *log*."""
         return subprocess.Popen(
-            [str(self.python), "-m", "redoubt.cli.main", *words],
+            self.command(*words),
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
         )
+
+    def command(self, *words: str) -> list[str]:
+        """Return the command line of a `redoubt` command."""
+        return [*self.prefix, str(self.python), "-m", "redoubt.cli.main", *words]
 
     def redoubt(self, *words: str, status: int = ExitStatus.OK) -> str:
         """Run a command and return what it printed, stderr last."""
