@@ -40,9 +40,9 @@ def prepare(folder: Path) -> Path:
     pa.orc.write_table(_USERS, resources / "users.orc")
     for place in (inner.parent / "file1.parquet", inner / "file2.parquet"):
         pa.parquet.write_table(pa.table({"file": [place.name]}), place)
-    (inner.parent / "file3.json").write_text('{"file":"corrupt.json"}\n')
     (folder / "numbers.txt").write_text("5 3 9 1\n2 8\n")
     (folder / "words.txt").write_text("a b c d e f g\n" * 40)
+    (folder / "places.txt").write_text("china japan india asia china europe\n" * 40)
     (folder / "points.txt").write_text("".join(f"{it % 2} {it} {it * 2 - 7}\n" for it in range(20)))
     features = (" ".join(str((it * step) % 7) for step in range(1, 11)) for it in range(20))
     (folder / "lr_data.txt").write_text("".join(f"{number % 2} {it}\n" for number, it in enumerate(features)))

@@ -18,11 +18,11 @@ from tests.examples.folder import prepare
 from tests.examples.table import Example
 
 BATCH = Path(__file__).with_name("batch.py")
-#: The same for both: small machines, small data. A UI would only take a port, and code that runs once need not be
-#: compiled twice.
+#: The same for both: small machines, small data. A UI would only take a port, code that runs once need not be compiled
+#: twice, and what is compiled once needs larger stacks.
 _CONF = {
     "spark.ui.enabled": "false",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xss8m",
     "spark.sql.shuffle.partitions": "2",
     "spark.default.parallelism": "2",
     "spark.log.level": "ERROR",
