@@ -84,12 +84,13 @@ def generate(
     authority = _new_authority(name, now=now)
     server = authority.issue(name=name, hosts=hosts, now=now)
     passwords = parts.Passwords.new(ppml=ppml)
+    trust = parts.trust_files(authority)
     files = {
         ".gitignore": b"*\n",
         parts.AUTHORITY: authority.to_pem(),
-        **parts.trust_files(authority),
+        **trust,
         **parts.password_files(passwords, ppml=ppml),
-        **parts.server_files(server, authority=authority, password=passwords.keystore, ppml=ppml, now=now),
+        **parts.server_files(server, authority=authority, trust=trust, password=passwords.keystore, ppml=ppml, now=now),
         **parts.enclave_files(signing_key),
     }
     create_folder(folder, files)
@@ -155,10 +156,11 @@ def rotate(
         # The CA first: all the rest follows from it, so whatever interrupts this, a second run completes it. Trust
         # before keys: clients know the new CA before a server shows its certificates.
         replace(folder, {parts.AUTHORITY: authority.to_pem()})
-        replace(folder, parts.trust_files(authority))
+        trust = parts.trust_files(authority)
+        replace(folder, trust)
         if compromised:
             replace(folder, parts.password_files(passwords, ppml=ppml))
-        made = parts.server_files(server, authority=authority, password=password, ppml=ppml, now=now)
+        made = parts.server_files(server, authority=authority, trust=trust, password=password, ppml=ppml, now=now)
         replace(folder, made)
     facts = _facts(folder, authority, server, now=now)
     session.output.result(facts, text=f"renewed {folder}/ for {', '.join(hosts)}")

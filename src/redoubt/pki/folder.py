@@ -8,6 +8,7 @@ Here is no file and no clock; whoever writes these files makes them 0600.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -54,9 +55,15 @@ def trust_files(authority: InternalAuthority) -> dict[str, bytes]:
 
 
 def server_files(
-    server: ServerIdentity, *, authority: InternalAuthority, password: str, ppml: bool, now: datetime
+    server: ServerIdentity,
+    *,
+    authority: InternalAuthority,
+    trust: Mapping[str, bytes],
+    password: str,
+    ppml: bool,
+    now: datetime,
 ) -> dict[str, bytes]:
-    """Return what servers get, key stores under *password* with it, and the Secret of all that."""
+    """Return what servers get, key stores under *password* with it, and the Secret of that and of *trust*."""
     trusted = [authority.certificate, *((authority.overlap.former,) if authority.overlap else ())]
     entry = KeyEntry(
         alias=_ALIAS,
@@ -73,7 +80,7 @@ def server_files(
         "keystore.jks": jks_store([entry, *anchors], password=password, now=now),
         **({"server.csr": signing_request(server)} if ppml else {}),
     }
-    mounted = files | {name.partition("/")[2]: content for name, content in trust_files(authority).items()}
+    mounted = files | {name.partition("/")[2]: content for name, content in trust.items()}
     files["keys.yaml"] = kubernetes.secret(kubernetes.KEYS_SECRET, mounted)
     return {f"keys/{name}": content for name, content in files.items()}
 

@@ -86,6 +86,7 @@ class InternalAuthority:
         if len(others) != 2:
             raise AuthorityInvalid("an overlap has two certificates: the cross-certificate, and the CA before")
         cross, former = others
+        _check_issued(former, by=former, what="the CA before")
         _check_issued(cross, by=former, what="the cross-certificate")
         if cross.subject != certificate.subject or cross.public_key() != key.public_key():
             raise AuthorityInvalid("the cross-certificate is another CA's")

@@ -18,7 +18,8 @@ ENCLAVE_SECRET: Final = "enclave-key"  # noqa: S105 - a name
 
 def secret(name: str, entries: Mapping[str, bytes]) -> bytes:
     """Return the Secret *name* with these *entries*."""
-    lines = ["apiVersion: v1", "kind: Secret", "metadata:", f"  name: {name}", "type: Opaque", "data:"]
-    # JSON strings are YAML strings, whatever base64 looks like.
-    lines += [f"  {key}: {json.dumps(base64.b64encode(value).decode())}" for key, value in sorted(entries.items())]
+    lines = ["apiVersion: v1", "kind: Secret", "metadata:", f"  name: {json.dumps(name)}", "type: Opaque", "data:"]
+    # A JSON string is a YAML string, whatever it looks like: a number, a date, a boolean.
+    for key, value in sorted(entries.items()):
+        lines.append(f"  {json.dumps(key)}: {json.dumps(base64.b64encode(value).decode())}")
     return ("\n".join(lines) + "\n").encode()
