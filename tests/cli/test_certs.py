@@ -300,6 +300,17 @@ def test_rotation_of_the_ca_keeps_everybody_reachable(folder: Path, capsys: pyte
     assert contents(folder) == after
 
 
+def test_typed_password_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JKS is as strong as its password; a line end would make Java and OpenSSL disagree, too."""
+    before = contents(folder)
+    for typed in (b"3456abcd", before["password/keystore-password"] + b"\n", b"\xff" * 64):
+        (folder / "password/keystore-password").write_bytes(typed)
+        assert refused(capsys, "rotate", folder) == "pki.folder"
+    assert contents(folder) == before | {"password/keystore-password": typed}
+    assert main(["certs", "rotate", str(folder), "--compromised"]) == 0
+    check_consistent(folder)
+
+
 def test_compromise_replaces_everything_but_the_enclave_key(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(folder)
     assert refused(capsys, "rotate", folder, "--ca", "--compromised") == "usage.invalid"
@@ -335,6 +346,7 @@ class Interrupted(BaseException):
 def test_rotation_that_is_interrupted_anywhere_is_completed_by_the_next(
     made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # a hundred files, and no power cut
     whole, patched = private.replace_private_file, "redoubt.cli.certs_folder.replace_private_file"
     for stop in range(30):
         folder = tmp_path / f"{how}{stop}"

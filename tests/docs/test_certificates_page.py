@@ -15,15 +15,22 @@ PAGE = Path(__file__).parents[2] / "docs" / "certificates.md"
 SOURCE = Path(__file__).parents[2] / "src"
 BLOCK = re.compile(r"<!-- walkthrough(?:: (\w+))? -->\n```bash\n(.*?)```", re.DOTALL)
 UI = """
-import json, ssl, sys, urllib.error, urllib.request
+import json, ssl, subprocess, urllib.error, urllib.request
 from pathlib import Path
 from pyspark import SparkConf, SparkContext
 
 page = dict(line.split() for line in Path("conf/spark-defaults.conf").read_text().splitlines())
-jks = page | {"spark.ssl.ui.keyStore": f"{Path.cwd()}/certs/keys/keystore.jks", "spark.ssl.ui.keyStoreType": "JKS"}
+recover = "openssl rsautl -inkey ppml/password/key.txt -decrypt <ppml/password/output.bin"
+password = subprocess.run(["bash", "-c", recover], capture_output=True, check=True).stdout.decode()
+store = f"{Path.cwd()}/ppml/keys/keystore.jks"
+ppml = {  # as the submit lines of BigDL PPML have it
+    "spark.ssl.enabled": "true", "spark.ssl.port": "8043", "spark.ssl.keyPassword": password,
+    "spark.ssl.keyStore": store, "spark.ssl.keyStorePassword": password, "spark.ssl.keyStoreType": "JKS",
+    "spark.ssl.trustStore": store, "spark.ssl.trustStorePassword": password, "spark.ssl.trustStoreType": "JKS",
+}
 SparkContext._ensure_initialized()  # the JVM first, and then the settings: not in its arguments
 answers = {}
-for name, settings in (("PKCS12", page), ("JKS", jks)):
+for name, settings in (("page", page), ("ppml", ppml)):
     conf = SparkConf().setMaster("local[1]").setAppName("ui").set("spark.ui.port", "0")
     context = SparkContext(conf=conf.setAll(settings.items()))
     url = context.uiWebUrl
@@ -75,7 +82,7 @@ def test_the_walkthrough_works_as_written(folder: Path) -> None:
 
 @pytest.mark.spark
 def test_sparks_ui_speaks_tls_with_both_stores(folder: Path) -> None:
-    """Over HTTPS, for clients that trust the new CA or the old one, and not for others."""
+    """With the page's settings (PKCS #12) for clients of the new CA and of the old one; with those of PPML (JKS)."""
     environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"}
     done = subprocess.run(
         [sys.executable, "-c", UI],
@@ -87,8 +94,11 @@ def test_sparks_ui_speaks_tls_with_both_stores(folder: Path) -> None:
         timeout=180,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    expected = ["https", True, True, "SSLCertVerificationError"]
-    assert json.loads(done.stdout.splitlines()[-1]) == {"PKCS12": expected, "JKS": expected}
+    foreign = "SSLCertVerificationError"
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "page": ["https", True, True, foreign],
+        "ppml": ["https", foreign, foreign, True],
+    }
 
 
 def test_every_file_that_the_page_names_is_made(folder: Path) -> None:

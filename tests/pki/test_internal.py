@@ -6,6 +6,7 @@ OpenSSL, with real servers.
 
 from __future__ import annotations
 
+import base64
 import socket
 import ssl
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
@@ -25,7 +27,7 @@ from hypothesis import strategies as st
 
 from redoubt.errors import AuthorityInvalid, CertificatesIncomplete, RotationRefused, UsageError
 from redoubt.limits import MAX_CERTIFICATE_HOSTS
-from redoubt.pki.build import private_pem
+from redoubt.pki.build import certificate_builder, common_name, private_pem
 from redoubt.pki.enclave import make_enclave_key
 from redoubt.pki.hosts import parse_hosts
 from redoubt.pki.internal import InternalAuthority, ServerIdentity, pem
@@ -184,6 +186,33 @@ def test_server_of_parts_that_do_not_belong_together_is_refused() -> None:
     for text in (private_pem(one.key) + pem(other.chain), private_pem(one.key), pem(one.chain), no_hosts):
         with pytest.raises(CertificatesIncomplete):
             ServerIdentity.from_pem(text)
+
+
+def test_certificate_of_another_version_is_refused() -> None:
+    """The reader raises for it what it raises for nothing else."""
+    for authority, server in ((FIRST, issued(FIRST)), (SECOND, issued(SECOND, now=LATER))):
+        for text, refusing, refusal in (
+            (authority.to_pem(), InternalAuthority.from_pem, AuthorityInvalid),
+            (server.to_pem(), ServerIdentity.from_pem, CertificatesIncomplete),
+        ):
+            before = x509.load_pem_x509_certificates(text)[-1].public_bytes(Encoding.DER)
+            other = before.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020104"), 1)
+            odd = base64.b64encode(other)
+            key = text[: text.index(b"-----BEGIN CERT")]
+            with pytest.raises(refusal):
+                refusing(key + b"-----BEGIN CERTIFICATE-----\n" + odd + b"\n-----END CERTIFICATE-----\n")
+
+
+def test_server_without_a_name_or_without_hosts_is_refused() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    hosts = x509.SubjectAlternativeName([x509.DNSName(HOST)])
+    named = common_name("tests")
+    for subject, extensions in ((x509.Name([]), [hosts]), (named, [])):
+        builder = certificate_builder(subject, named, key.public_key(), not_before=NOW, not_after=LATER)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        with pytest.raises(CertificatesIncomplete):
+            ServerIdentity.from_pem(private_pem(key) + pem([builder.sign(key, hashes.SHA256())]))
 
 
 _TEXT = SECOND.to_pem()

@@ -152,7 +152,7 @@ def rotate(
             passwords = parts.Passwords.new(ppml=ppml)
             password = passwords.keystore
         else:
-            password = read(folder, parts.PASSWORD, limit=MAX_PASSPHRASE_BYTES).decode("ascii", "replace")
+            password = parts.keystore_password(read(folder, parts.PASSWORD, limit=MAX_PASSPHRASE_BYTES))
         # The CA first: all the rest follows from it, so whatever interrupts this, a second run completes it. Trust
         # before keys: clients know the new CA before a server shows its certificates.
         replace(folder, {parts.AUTHORITY: authority.to_pem()})

@@ -7,6 +7,7 @@ Here is no file and no clock; whoever writes these files makes them 0600.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from redoubt.errors import CertificatesIncomplete
 from redoubt.pki import kubernetes
 from redoubt.pki.build import private_pem
 from redoubt.pki.enclave import ENCLAVE_KEY
@@ -46,6 +48,17 @@ class Passwords:
         """Return new ones; with *ppml* they are the same, as the submit lines of BigDL PPML need it."""
         keystore = secrets.token_hex(_PASSWORD_BYTES)
         return cls(keystore=keystore, spark=keystore if ppml else secrets.token_hex(_PASSWORD_BYTES))
+
+
+def keystore_password(content: bytes) -> str:
+    """Return the password in the file PASSWORD; raises CertificatesIncomplete if it is none that was made here."""
+    text = content.decode("ascii", "replace")
+    if not re.fullmatch(rf"[0-9a-f]{{{2 * _PASSWORD_BYTES}}}", text):
+        raise CertificatesIncomplete(
+            f"{PASSWORD} is not a password that was made here",
+            hint="New passwords: `redoubt certs rotate --compromised`.",
+        )
+    return text
 
 
 def trust_files(authority: InternalAuthority) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -41,7 +41,7 @@ def verify_peer(certificate: bytes, *, bundle: bytes, domain: str, roles: Abstra
         leaf = x509.load_pem_x509_certificate(certificate)
         authorities = x509.load_pem_x509_certificates(bundle)
         extensions = leaf.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise PeerRefused("what the peer shows is no certificate") from None
     _check_issued(leaf, authorities, now)
     name = _name(extensions)
@@ -105,7 +105,7 @@ def public_key_of(certificate: bytes) -> ec.EllipticCurvePublicKey:
     """Return the key of a certificate (PEM); raises PeerRefused if it is none of a role's."""
     try:
         key = x509.load_pem_x509_certificate(certificate).public_key()
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise PeerRefused("what was sent is no certificate") from None
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise PeerRefused("the certificate's key is not one of a role's")
