@@ -579,7 +579,7 @@ class AuthorityInvalid(PkiError):
 
     code = "pki.authority"
     cause = "The file was changed, cut short, or put together from several CAs."
-    next_step = "Restore ca/authority.pem from a backup, or make new certificates with `redoubt certs generate`."
+    next_step = "Restore ca/authority.pem from a backup, or cut clients off: `redoubt certs rotate --compromised`."
 
 
 class RotationRefused(PkiError):

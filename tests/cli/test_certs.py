@@ -324,6 +324,14 @@ def test_compromise_replaces_everything_but_the_enclave_key(folder: Path, capsys
     reachable(after["trust/ca.crt"], after["keys/server.crt"])
 
 
+def test_damaged_ca_is_refused_and_can_be_cut_off(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "ca/authority.pem").write_bytes((folder / "ca/authority.pem").read_bytes()[:300])
+    for arguments in (["show"], ["rotate"], ["rotate", "--ca"]):
+        assert refused(capsys, *arguments, folder) == "pki.authority"
+    assert main(["certs", "rotate", str(folder), "--compromised"]) == 0
+    check_consistent(folder)
+
+
 def test_hosts_change_with_a_rotation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["certs", "rotate", str(folder), "--host", "New.example"]) == 0
     assert shown(folder, capsys)["hosts"] == ["new.example"]

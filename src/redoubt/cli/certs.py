@@ -138,12 +138,11 @@ def rotate(
         raise UsageError("--compromised replaces the CA, without an overlap: leave out --ca")
     now = datetime.now(UTC)
     with locked(folder):
-        authority = _authority(folder).at(now)
         current = ServerIdentity.from_pem(read(folder, parts.IDENTITY, limit=MAX_IDENTITY_BYTES))
         hosts = parse_hosts(host or current.hosts)
-        if compromised:
-            authority = _new_authority(current.name, now=now)
-        elif ca:
+        # What is compromised may be damaged too, so it is not even read.
+        authority = _new_authority(current.name, now=now) if compromised else _authority(folder).at(now)
+        if ca:
             subject = _authority_name(current.name)
             authority = authority.successor(subject, overlap=timedelta(days=overlap_days), now=now)
         server = authority.issue(name=current.name, hosts=hosts, now=now)
