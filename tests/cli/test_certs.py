@@ -455,11 +455,13 @@ def test_enclave_key_that_is_kept_elsewhere_is_no_error(folder: Path, capsys: py
     assert main(["certs", "rotate", str(folder)]) == 0
 
 
-@pytest.mark.parametrize("verb", ["show", "rotate"])
-def test_what_is_no_folder_of_certificates_is_explained(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
-) -> None:
-    assert refused(capsys, verb, tmp_path / "nowhere") == "usage.not_found"
-    (tmp_path / "ca").mkdir()
-    (tmp_path / "ca/authority.pem").touch(mode=0o600)
-    assert refused(capsys, verb, tmp_path) == "pki.authority"
+def test_what_is_no_folder_of_certificates_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("show", "rotate"):
+        assert refused(capsys, verb, tmp_path / "nowhere") == "usage.not_found"
+    assert refused(capsys, "show", tmp_path) == "usage.not_found"
+    assert refused(capsys, "rotate", tmp_path) == "pki.folder"
+    for inner in ("ca/authority.pem", "keys/server.pem"):
+        (tmp_path / inner).parent.mkdir()
+        (tmp_path / inner).touch(mode=0o600)
+    assert refused(capsys, "show", tmp_path) == "pki.authority"
+    assert refused(capsys, "rotate", tmp_path) == "pki.folder"
