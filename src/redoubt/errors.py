@@ -574,6 +574,38 @@ class PeerRefused(PkiError):
     next_step = "Check that both sides attested with the broker of one trust domain; look at its audit log."
 
 
+class AuthorityInvalid(PkiError):
+    """The file of an internal CA is not one."""
+
+    code = "pki.authority"
+    cause = "The file was changed, cut short, or put together from several CAs."
+    next_step = "Restore ca/authority.pem from a backup, or cut clients off: `redoubt certs rotate --compromised`."
+
+
+class RotationRefused(PkiError):
+    """Certificates cannot be rotated as asked, since some client could not reach its server."""
+
+    code = "pki.rotation"
+    cause = "A CA is replaced once an overlap, and no certificate outlives its CA."
+    next_step = "Wait for the end of the overlap, or cut everything old off: `redoubt certs rotate --compromised`."
+
+
+class CertificatesIncomplete(PkiError):
+    """A folder of certificates lacks a file, or holds one that is not what its name says."""
+
+    code = "pki.folder"
+    cause = "The folder is not one that `redoubt certs generate` made, or somebody changed it."
+    next_step = "`redoubt certs rotate DIR` writes all that follows from the CA anew; restore the rest from a backup."
+
+
+class EnclaveKeyInvalid(PkiError):
+    """A key cannot sign SGX enclaves."""
+
+    code = "pki.enclave_key"
+    cause = "SGX takes RSA keys of 3072 bits with the public exponent 3, and nothing else."
+    next_step = "Give the PEM file of such a key, or let `redoubt certs generate` make one."
+
+
 # --- spark -----------------------------------------------------------------------------------------------------------
 class SparkError(RedoubtError):
     """Spark cannot do this with sealed data."""

@@ -164,6 +164,17 @@ DOMAIN_CA_EPOCH_SECONDS: Final = 30 * 24 * 3600
 #: A role's certificate; far below an epoch, and renewed while the role runs. A broker may be set to less.
 ROLE_CERTIFICATE_SECONDS: Final = 24 * 3600
 MIN_ROLE_CERTIFICATE_SECONDS: Final = 10
+#: The file of an internal CA: a key and three certificates in PEM, about 3 KB.
+MAX_AUTHORITY_BYTES: Final = 64 * 1024
+#: A server's key with its chain, or an enclave signing key; each host adds its name.
+MAX_IDENTITY_BYTES: Final = 256 * 1024
+MAX_CERTIFICATE_HOSTS: Final = 100
+#: A common name has 64 characters (RFC 5280), and a CA's says more than this.
+MAX_CERTIFICATE_NAME_CHARACTERS: Final = 40
+#: No certificate from before a rotation lives longer.
+MAX_OVERLAP_DAYS: Final = 397
+#: What `redoubt certs show` calls due.
+CERTIFICATE_RENEWAL_DAYS: Final = 30
 #: A job may write for so long before it commits.
 TICKET_SECONDS: Final = 7 * 24 * 3600
 #: An owner signs each request for itself; more than this is a clock that is wrong, or a token that is kept.

@@ -42,7 +42,7 @@ def test_error_codes_in_prose_exist(page: Path) -> None:
 
     rooms = {code.partition(".")[0] for code in by_code() if "." in code}
     named = re.findall(rf"`\[?((?:{'|'.join(rooms)})\.[a-z_]+)\]?`", page.read_text())
-    settings_files_and_claims = {"spark.authenticate", "spark.io", "endpoint.json", "broker.toml"}
+    settings_files_and_claims = {"spark.authenticate", "spark.io", "endpoint.json", "broker.toml", "key.txt"}
     settings_files_and_claims |= {"ear.conformant", "ear.profile"}
     assert set(named) <= {*by_code(), *settings_files_and_claims}
 

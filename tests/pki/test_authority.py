@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from redoubt.limits import DOMAIN_CA_EPOCH_SECONDS, ROLE_CERTIFICATE_SECONDS
 from redoubt.pki.authority import domain_authority, domain_secret, trust_bundle
 from redoubt.pki.build import Certified, certificate_builder, key_usage, load_identity, private_pem
 from redoubt.pki.keystore import trust_store
-from redoubt.pki.peer import verify_peer
+from redoubt.pki.peer import public_key_of, verify_peer
 from redoubt.pki.request import make_request, verify_request
 from redoubt.pki.server import make_ca, make_server_certificate
 from redoubt.pki.spiffe import SpiffeId
@@ -183,6 +184,23 @@ def test_member_is_no_authority_even_if_it_is_in_the_bundle() -> None:
 def test_anything_else_is_refused_as_a_certificate(shown: bytes) -> None:
     with pytest.raises(PeerRefused):
         peer(shown)
+
+
+def test_certificate_of_another_version_is_refused() -> None:
+    """The reader raises for it what it raises for nothing else."""
+    shown = x509.load_pem_x509_certificate(certificate()).public_bytes(Encoding.DER)
+    other = shown.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020104"), 1)
+    text = b"-----BEGIN CERTIFICATE-----\n" + base64.b64encode(other) + b"\n-----END CERTIFICATE-----\n"
+    for refusing in (peer, public_key_of):
+        with pytest.raises(PeerRefused, match="no certificate"):
+            refusing(text)
+
+
+def test_request_of_another_version_is_refused() -> None:
+    made = make_request(KEY, result=RESULT)
+    at = made.index(b"\x02\x01\x00")
+    with pytest.raises(RequestRefused, match="no PKCS #10 request"):
+        verify_request(made[:at] + b"\x02\x01\x05" + made[at + 3 :], result=RESULT)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

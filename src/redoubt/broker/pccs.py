@@ -169,7 +169,7 @@ class Pccs:
                 return x509.load_pem_x509_crl(body).public_bytes(Encoding.DER)
             data = body if body.startswith(b"\x30") and not _is_hex(body) else bytes.fromhex(body.decode("ascii"))
             x509.load_der_x509_crl(data)
-        except ValueError:
+        except (ValueError, x509.InvalidVersion):
             raise CollateralUnavailable(f"{self._name}: an answer is not a revocation list") from None
         return data
 

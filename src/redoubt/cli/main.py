@@ -60,6 +60,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "audit": "redoubt.cli.audit",
         "receipt": "redoubt.cli.receipt",
         "cluster": "redoubt.cli.cluster",
+        "certs": "redoubt.cli.certs",
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
     }

@@ -109,7 +109,7 @@ def _parse_collateral(data: bytes) -> tuple[QuoteCollateralV3, int]:
     try:
         lists = [x509.load_der_x509_crl(bytes(crl)) for crl in (parsed.root_ca_crl, parsed.pck_crl)]
         ends = [crl.next_update_utc for crl in lists]
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise EvidenceCollateral("a revocation list of the collateral does not parse") from error
     return parsed, min(int(end.timestamp()) if end is not None else 0 for end in ends)
 

@@ -41,7 +41,7 @@ def verify_peer(certificate: bytes, *, bundle: bytes, domain: str, roles: Abstra
         leaf = x509.load_pem_x509_certificate(certificate)
         authorities = x509.load_pem_x509_certificates(bundle)
         extensions = leaf.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise PeerRefused("what the peer shows is no certificate") from None
     _check_issued(leaf, authorities, now)
     name = _name(extensions)
@@ -117,5 +117,5 @@ def public_key_of(certificate: bytes) -> ec.EllipticCurvePublicKey:
 def _load(certificate: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(certificate)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise PeerRefused("what was sent is no certificate") from None

@@ -18,6 +18,16 @@ from cryptography.x509.oid import AttributeOID
 from redoubt.errors import RequestRefused
 from redoubt.limits import MAX_CSR_BYTES
 
+#: What an odd request makes its reader raise.
+_ODD = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
 
 def make_request(key: ec.EllipticCurvePrivateKey, *, result: str) -> bytes:
     """Return a request (DER) for *key*, good together with the attestation result with this id."""
@@ -42,7 +52,7 @@ def verify_request(request: bytes, *, result: str) -> ec.EllipticCurvePublicKey:
         found = x509.load_der_x509_csr(request)
         key, extensions, attributes = found.public_key(), list(found.extensions), list(found.attributes)
         signed = found.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except _ODD:
         raise RequestRefused("what was sent is no PKCS #10 request") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise RequestRefused("the key is not on the curve P-384")

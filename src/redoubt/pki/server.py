@@ -1,7 +1,7 @@
 """The broker's TLS identity: a CA of its own, which owners and agents pin, and a server certificate under it.
 
-Source: RFC 5280. P-256 keys; the CA may only sign end entities, the server certificate names the hosts it is for.
-Keys are written as PKCS #8 in 0600 files by whoever calls this; here is no file.
+Source: RFC 5280. P-256 keys; a CA may only sign end entities unless it is told otherwise, and a server certificate
+names the hosts it is for. Keys are written as PKCS #8 in 0600 files by whoever calls this; here is no file.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from redoubt.pki.build import (
 )
 
 _CA_LIFE: Final = timedelta(days=3650)
-_SERVER_LIFE: Final = timedelta(days=397)
+#: What public CAs may give at most; nothing needs more where a command renews.
+SERVER_LIFE: Final = timedelta(days=397)
 
 
-def make_ca(name: str, *, now: datetime) -> Certified:
-    """Return a new CA."""
+def make_ca(name: str, *, now: datetime, intermediates: int = 0) -> Certified:
+    """Return a new CA; under it may be so many *intermediates* between it and an end entity."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = common_name(f"{name} CA")
     certificate = (
         certificate_builder(subject, subject, key.public_key(), not_before=now - CLOCK_SKEW, not_after=now + _CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=intermediates), critical=True)
         .add_extension(key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
@@ -58,7 +59,7 @@ def make_server_certificate(ca: Certified, *, name: str, hosts: Sequence[str], n
             issuer.subject,
             key.public_key(),
             not_before=now - CLOCK_SKEW,
-            not_after=now + _SERVER_LIFE,
+            not_after=now + SERVER_LIFE,
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(signs_certificates=False), critical=True)

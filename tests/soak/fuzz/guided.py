@@ -16,11 +16,14 @@ import atheris
 def main() -> None:
     name, corpus, *options = sys.argv[1:]
     with atheris.instrument_imports(include=["redoubt"]):
-        from tests.soak.fuzz import broker, evidence, protocol, sealed, store, trust
+        from tests.soak.fuzz import broker, evidence, pki, protocol, sealed, store, trust
     from tests.soak.fuzz.mutation import mutate
 
     (target,) = (
-        it for room in (evidence, trust, sealed, protocol, broker, store) for it in room.targets() if it.name == name
+        it
+        for room in (evidence, trust, sealed, protocol, broker, store, pki)
+        for it in room.targets()
+        if it.name == name
     )
     for sample in target.samples:
         Path(corpus, hashlib.sha256(sample).hexdigest()).write_bytes(sample)
