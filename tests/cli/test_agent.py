@@ -77,7 +77,8 @@ def test_the_laptop_path_from_first_run_to_refusal_explanation_and_trust(folder:
 
     explained = json.loads(redoubt(folder, "--json", "explain", found[0]).stdout)
     short = redoubt(folder, "explain", found[0][:8])
-    assert short.stdout.splitlines()[-1] == "development: `redoubt agent trust -- CMD` makes this edit"
+    command = "`redoubt agent trust -- CMD`, or `redoubt submit --trust …`,"
+    assert short.stdout.splitlines()[-1] == f"development: {command} makes this edit"
     unknown = redoubt(folder, "explain", "00000000")
     assert (unknown.returncode, "[usage.not_found]" in unknown.stderr) == (ExitStatus.USAGE, True)
     (failure,) = explained["failures"]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 from redoubt.errors import ExitStatus
@@ -17,6 +18,17 @@ from redoubt.spark.cluster.state import ClusterState, cluster_folder
 
 SECONDS = 240.0
 NAME = "local"
+
+
+class Started(subprocess.Popen[str]):
+    """A command that a failed test does not wait for."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, value, traceback)
 
 
 @dataclass
@@ -33,9 +45,9 @@ class Cluster:
         self.environment = {**self.environment, "XDG_STATE_HOME": str(self.folder / "state")}
         self.environment.pop("PYTHONPATH", None)
 
-    def start(self, *words: str, log: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
+    def start(self, *words: str, log: IO[str] | int = subprocess.PIPE) -> Started:
         """Start a command; a job that is waited for says more than a pipe holds, and needs a file as *log*."""
-        return subprocess.Popen(
+        return Started(
             self.command(*words),
             cwd=self.folder,
             env=self.environment,

@@ -243,8 +243,8 @@ def check_nothing_secret_is_found(cluster: Cluster) -> None:
     held = [path.name for path, content in files_below(memory) if secret in content]
     assert set(held) == {"domain-secret", "credentials"}  # the positive control: the search finds it where it is
     arguments, environments = processes("cmdline"), processes("environ")
-    executors = [pid for pid, line in arguments.items() if b"CoarseGrainedExecutorBackend\0--driver-url" in line]
-    java = [pid for pid in executors if b"-Xmx512M" in arguments[pid] and b"java.security.properties" in arguments[pid]]
+    words = (b"CoarseGrainedExecutorBackend\0--driver-url", b"-Xmx512M", b"java.security.properties", bytes(memory))
+    java = [pid for pid, line in arguments.items() if all(it in line for it in words)]
     assert len(java) == 2
     assert all(b"REDOUBT_SECRETS=" in environments[pid] for pid in java)
     for pid in java:

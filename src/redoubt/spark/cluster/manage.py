@@ -139,7 +139,7 @@ def start_workers(state: ClusterState, count: int, *, say: Say) -> ClusterState:
         options = WorkerOptions(
             master=state.master, host=state.host, cores=state.cores, memory=state.worker_memory, agent=agent
         )
-        state, process = _start(state, "worker", name, WORKER_MODULE, encode(options))
+        state, process = _start(state, "worker", name, WORKER_MODULE, encode(options), agent=agent)
         started.append(process)
     for process in started:
         log = state.logs / f"{process.name}.log"
@@ -195,8 +195,11 @@ def _without(state: ClusterState, processes: Sequence[Process]) -> ClusterState:
     return state
 
 
-def _start(state: ClusterState, role: str, name: str, module: str, options: str) -> tuple[ClusterState, Process]:
-    process = _spawn(state, name, state.agent.command(role, name, module, options), state.agent.environment)
+def _start(
+    state: ClusterState, role: str, name: str, module: str, options: str, *, agent: AgentOptions | None = None
+) -> tuple[ClusterState, Process]:
+    agent = agent or state.agent
+    process = _spawn(state, name, agent.command(role, name, module, options), agent.environment)
     state = replace(state, processes=(*state.processes, process))
     state.save()  # before anything can fail: what is not written down is not ended
     return state, process
