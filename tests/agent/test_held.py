@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from redoubt.agent.bundle import Bundle
-from redoubt.agent.held import held, remove_leftovers
+from redoubt.agent.held import HeldFolder, held, remove_leftovers
 from redoubt.agent.measure import ProgramSpec, measure
 
 #: Makes the folders of an agent with a program, puts a secret there, and waits.
@@ -121,6 +123,23 @@ def test_folder_is_locked_when_it_can_be_found(tmp_path: Path) -> None:
         remove_leftovers()
         assert [it.name for it in folder.iterdir()] == [".held"]
     assert not path.exists()
+
+
+def test_threads_may_close_it_at_the_same_time(tmp_path: Path) -> None:
+    """A session's own watch and the program's stop do; the second used to close a descriptor that was not its own."""
+    both = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(20):
+            path = tmp_path / f"redoubt-{number}"
+            (path / "much").mkdir(parents=True)
+            folder = HeldFolder(path)
+
+            def close(folder: HeldFolder = folder) -> bool:
+                both.wait(10)
+                folder.close()
+                return folder.path.exists()
+
+            assert [it.result() for it in [pool.submit(close), pool.submit(close)]] == [False, False]
 
 
 def test_sealed_copy_is_removed_as_a_whole(bases: tuple[Path, Path]) -> None:

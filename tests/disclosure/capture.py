@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import IO, Final, Self
 
 _WITH_PARENT: Final = ("setpriv", "--pdeathsig", "KILL", "--")
-_TCPDUMP: Final = (*_WITH_PARENT, "tcpdump", "-i", "lo", "-s", "0", "-B", "65536", "-U", "--immediate-mode")
+# Not in immediate mode: there every packet takes the room of the largest, and a thousand fill the buffer.
+_TCPDUMP: Final = (*_WITH_PARENT, "tcpdump", "-i", "lo", "-s", "0", "-B", "131072", "-U")
 _LAST_WORD_SECONDS: Final = 30.0
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP: Final = 0x1

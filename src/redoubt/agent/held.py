@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ class HeldFolder:
     def __init__(self, path: Path) -> None:
         """Lock *path*; raises OSError."""
         self.path = path
+        self._closing = threading.Lock()
         # Locked before it has its name: whoever finds it by that finds it locked.
         new = path / f"{_LOCK}.new"
         self._descriptor = os.open(new, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
@@ -37,11 +39,12 @@ class HeldFolder:
         new.rename(path / _LOCK)
 
     def close(self) -> None:
-        """Remove the folder. May be called twice."""
-        if self._descriptor >= 0:
-            _remove(self.path)
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Remove the folder. May be called twice, by threads at the same time: it is gone when any of them goes on."""
+        with self._closing:
+            if self._descriptor >= 0:
+                _remove(self.path)
+                os.close(self._descriptor)
+                self._descriptor = -1
 
 
 @contextlib.contextmanager
