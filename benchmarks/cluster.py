@@ -27,7 +27,7 @@ PLAIN = "no security at all, plain Parquet"
 TLS = "redoubt cluster: agents, mutual TLS, sealed Parquet"
 CRYPTO = "AES-GCM of spark.network.crypto, no agents, sealed Parquet"
 _DRIVER = Path(__file__).with_name("cluster_driver.py")
-_WORKER_MEMORY = "3g"
+_WORKER_MEMORY = "2g"  # six executors and three drivers fit into 24 GiB
 _NAME = "local"
 
 

@@ -28,8 +28,8 @@ CRYPTO_SECRET = "of-a-benchmark"
 CONF = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.memory": "2g",
-    "spark.executor.memory": "2500m",
+    "spark.driver.memory": "1g",
+    "spark.executor.memory": "1536m",
     "spark.sql.shuffle.partitions": "8",
     "spark.log.level": "ERROR",
     "spark.ui.enabled": "false",

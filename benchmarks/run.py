@@ -11,6 +11,9 @@ import statistics
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+from pyspark import SparkContext
 
 from benchmarks import broker, cluster, evidence, files, startup, tables
 from benchmarks.measure import RESULTS, store
@@ -52,6 +55,15 @@ def main() -> None:
     write_page()
 
 
+def _end_jvm() -> None:
+    """End the JVM that PySpark keeps for the next session of this process."""
+    gateway: Any = SparkContext._gateway
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait()
+    SparkContext._gateway = SparkContext._jvm = None
+
+
 def _spark(folder: Path, chosen: set[str], scale: float, rounds: int) -> None:
     workspace = Workspace.init(folder)
     conf = {
@@ -75,7 +87,8 @@ def _spark(folder: Path, chosen: set[str], scale: float, rounds: int) -> None:
                 store(kind, run(spark, data, rounds=rounds), notes=notes)
     finally:
         stop(spark)
-    if "cluster" in chosen:  # drivers of its own
+    if "cluster" in chosen:  # drivers of its own, which need the memory
+        _end_jvm()
         store("cluster", cluster.run(folder, scale=scale, rounds=rounds), notes=notes)
 
 
