@@ -23,7 +23,7 @@ from redoubt.evidence.attestation_key import canonical
 from redoubt.evidence.key_set import IssuerKey, KeySet
 from redoubt.keys.private import DIRECTORY_MODE, create_private_file, read_private_file, sync_directory
 
-_FILE = "simulated-attester.pem"
+KEY_FILE = "simulated-attester.pem"
 _MAX_FILE_BYTES = 4096
 
 
@@ -46,7 +46,7 @@ class DevelopmentKey:
             WorkspaceError: the file is readable by others, or is no such key.
             StorageError: it cannot be written.
         """
-        path = folder / _FILE
+        path = folder / KEY_FILE
         if not path.exists():
             made = cls.generate()
             try:
@@ -67,6 +67,21 @@ class DevelopmentKey:
         if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP384R1):
             raise WorkspaceError(f"{path} is no P-384 key", hint="Remove the file; a new key is made then.")
         return cls(private)
+
+    @classmethod
+    def install(cls, folder: Path, pem: bytes) -> DevelopmentKey:
+        """Put the key *pem* of another machine into the new *folder*, so that this machine simulates that one.
+
+        Raises:
+            WorkspaceError: it is no such key.
+            StorageError: it cannot be written, or there is one.
+        """
+        try:
+            folder.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            create_private_file(folder / KEY_FILE, pem)
+        except OSError as error:
+            raise StorageError(f"the simulated attester's key cannot be written: {error}") from error
+        return cls.load_or_create(folder)
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""``redoubt cluster``: a Spark standalone cluster for one trust domain, on this machine.
+"""``redoubt cluster``: a Spark standalone cluster for one trust domain.
 
 Master, workers and executors each run under an agent of their own; who does not attest does not join (docs/cluster.md).
 """
@@ -32,6 +32,12 @@ app = group("Start, watch and end a Spark standalone cluster whose every process
 
 NameOption = Annotated[str, typer.Option("--name", metavar="NAME", help="The cluster's name in this workspace.")]
 WorkersOption = Annotated[int, typer.Option("--workers", min=0, max=256, help="How many workers.")]
+CoresOption = Annotated[int, typer.Option("--cores", min=1, help="Cores that each worker offers.")]
+MemoryOption = Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory that each worker offers.")]
+HostOption = Annotated[
+    str, typer.Option("--host", metavar="ADDRESS", help="This machine's address, as the other members reach it.")
+]
+_LOOPBACK = "127.0.0.1"
 _DEFAULT = "local"
 _WATCH_SECONDS = 1.0
 _SIGNALLED = 128
@@ -46,8 +52,21 @@ def up(
     *,
     name: NameOption = _DEFAULT,
     workers: WorkersOption = 2,
-    cores: Annotated[int, typer.Option("--cores", min=1, help="Cores that each worker offers.")] = 1,
-    memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="Memory that each worker offers.")] = "2g",
+    cores: CoresOption = 1,
+    memory: MemoryOption = "2g",
+    host: HostOption = _LOOPBACK,
+    ssh: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ssh",
+            metavar="[USER@]HOST[=ADDRESS]",
+            help="Another machine with a worker, SIMULATED evidence only; ADDRESS: where it is reached; repeatable.",
+        ),
+    ] = None,
+    ssh_python: Annotated[
+        str | None,
+        typer.Option("--ssh-python", metavar="FILE", help="The interpreter there (default: at the path of this one)."),
+    ] = None,
     domain: Annotated[
         str | None, typer.Option("--domain", metavar="DOMAIN", help="Its trust domain (default: its name).")
     ] = None,
@@ -71,9 +90,18 @@ def up(
     Without --broker it is a development cluster: a development broker is started for it, evidence is simulated, and the
     workspace's development manifest is made to trust the programs of this installation.
     """
+    from redoubt.pki.hosts import parse_hosts
     from redoubt.spark.cluster import manage
+    from redoubt.spark.cluster.ssh import SshTarget
     from redoubt.spark.cluster.state import make_folder
+    from redoubt.spark.java import java_home
 
+    others = tuple(map(SshTarget.parse, ssh or ()))
+    if others and broker:
+        raise UsageError(
+            "--ssh is for simulated evidence: whoever controls the other machine decides what ssh starts there",
+            hint="Run `redoubt cluster join` on the other machine, under an agent in its TEE.",
+        )
     if broker and not (ca and broker_id):
         raise UsageError("--broker needs --ca and --broker-id: every agent of the cluster pins both")
     if broker and certificate_seconds != ROLE_CERTIFICATE_SECONDS:
@@ -81,7 +109,7 @@ def up(
     listed = [broker] if broker else None
     check_ready(session, BrokerChoice(broker=listed, ca=ca, broker_id=broker_id, manifest=None, tee=tee))
     workspace, say = session.workspace, session.output.say
-    trust_domain, home = domain or name, _java_home()
+    trust_domain, home = domain or name, java_home()
     development = broker is None
     if development:
         say("SIMULATED evidence and a development broker: this proves nothing about hardware")
@@ -93,7 +121,7 @@ def up(
         plan = manage.Plan(
             folder=folder,
             domain=trust_domain,
-            host="127.0.0.1",
+            host=parse_hosts([host])[0],
             port=port,
             workers=workers,
             cores=cores,
@@ -101,7 +129,10 @@ def up(
             python=sys.executable,
             java_home=home,
             tee=Choice.SIMULATED.value if development else tee.value,
-            state_home=os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state"),
+            state_home=_state_home(),
+            others=others,
+            others_python=ssh_python or sys.executable,
+            development_key=_development_key() if others else None,
         )
         address = manage.BrokerAddress(url=broker, id=broker_id, ca=ca) if broker and ca and broker_id else None
         state = manage.up(
@@ -130,6 +161,56 @@ def up(
     say(f"run a program on it: redoubt submit --master {state.master} app.py")
     if development:
         say("the first program is let in unasked; for each other one: redoubt submit --trust --master … app.py")
+
+
+@command(app, example="redoubt cluster join spark://10.0.0.5:7077 --broker https://10.0.0.9:8443 --ca ca.pem …")
+def join(
+    session: Session,
+    master: Annotated[str, typer.Argument(metavar="MASTER", help="spark://HOST:PORT.")],
+    *,
+    broker: Annotated[str, typer.Option("--broker", metavar="URL", help="The broker of the trust domain.")],
+    broker_id: Annotated[str, typer.Option("--broker-id", metavar="ID", help="The broker's id.")],
+    ca: Annotated[Path, typer.Option("--ca", metavar="FILE", help="The broker's CA, PEM.")],
+    domain: Annotated[str, typer.Option("--domain", metavar="DOMAIN", help="The cluster's trust domain.")],
+    host: HostOption = _LOOPBACK,
+    cores: CoresOption = 1,
+    memory: MemoryOption = "2g",
+    tee: Annotated[Choice, typer.Option("--tee", help="The TEE to use.")] = Choice.AUTO,
+) -> None:
+    """Be a worker of a cluster whose master runs on another machine, until Ctrl-C or SIGTERM.
+
+    No workspace is needed. The worker, and each executor that it starts, is attested to the broker first; which program
+    may be what stands in the owners' manifest. Its output goes to stderr.
+    """
+    from redoubt.cli.files import read_file
+    from redoubt.limits import MAX_CONFIG_BYTES
+    from redoubt.pki.hosts import parse_hosts
+    from redoubt.spark.cluster.conf import address_of
+    from redoubt.spark.cluster.join import WorkerPlan
+    from redoubt.spark.cluster.join import join as join_cluster
+    from redoubt.spark.java import java_home
+
+    address_of(master)
+    check_ready(session, BrokerChoice(broker=[broker], ca=ca, broker_id=broker_id, manifest=None, tee=tee))
+
+    def told(role: str, facts: Mapping[str, Any] | None) -> None:
+        text = "has ended" if facts is None else f"attested: {facts['verdict']}, {facts['tee']}, {facts['binding']}"
+        session.output.say(f"{role} {text}")
+
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(_SIGNALLED + number))
+    plan = WorkerPlan(
+        master=master,
+        domain=domain,
+        host=parse_hosts([host])[0],
+        cores=cores,
+        memory=memory,
+        broker=broker,
+        broker_id=broker_id,
+        tee=tee.value,
+        java_home=java_home(),
+        state_home=_state_home(),
+    )
+    join_cluster(plan, read_file(ca, limit=MAX_CONFIG_BYTES), told=told)
 
 
 @command(app, example="redoubt cluster trust -- python job.py")
@@ -242,7 +323,7 @@ def _show(session: Session, name: str, state: ClusterState) -> None:
         {"role": it.name, "state": "runs" if it.runs else "ended", **told.pop(it.name, {})} for it in state.processes
     ]
     for role, facts in told.items():  # drivers, and executors, which their workers start
-        runs = Path("/proc", str(facts["pid"])).exists()
+        runs = "host" in facts or Path("/proc", str(facts["pid"])).exists()  # of another machine: while it says so
         rows.append({"role": role, "state": "runs" if runs else "ended", **facts})
     cells = [[str(row.get(it, "-"))[:_WIDTH] for it in _COLUMNS] for row in rows]
     session.output.table(
@@ -250,14 +331,17 @@ def _show(session: Session, name: str, state: ClusterState) -> None:
     )
 
 
-def _java_home() -> str:
-    from redoubt.spark.java import require_java
+def _state_home() -> str:
+    return os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
 
-    require_java()
-    home = os.environ.get("JAVA_HOME")
-    import shutil
 
-    return home or str(Path(os.path.realpath(shutil.which("java") or "/usr/bin/java")).parent.parent)
+def _development_key() -> Path:
+    """Return the file with the key of this user's simulated machine, made now if there is none."""
+    attester: Any = importlib.import_module("redoubt_dev.attester")
+    key: Any = importlib.import_module("redoubt_dev.key")
+    folder = Path(attester.default_folder())
+    key.DevelopmentKey.load_or_create(folder)
+    return folder / str(key.KEY_FILE)
 
 
 def _trust_roles(session: Session, domain: str, java_home: str) -> None:

@@ -14,6 +14,13 @@ from redoubt.errors import JavaMissing
 MINIMUM_JAVA = 17
 
 
+def java_home() -> str:
+    """Return the folder of the Java runtime that Spark will start; raises JavaMissing as :func:`require_java`."""
+    require_java()
+    found = os.environ.get("JAVA_HOME")
+    return found or str(Path(os.path.realpath(shutil.which("java") or "/usr/bin/java")).parent.parent)
+
+
 @lru_cache(maxsize=1)
 def require_java() -> int:
     """Return the major version of the Java runtime that Spark will start.

@@ -50,7 +50,7 @@ def address_of(master: str) -> tuple[str, int]:
 
 def is_loopback(master: str) -> bool:
     """Return whether *master* is reached on this machine only."""
-    return master.startswith("spark://") and address_of(master)[0] in _LOOPBACK
+    return master.startswith("spark://") and address_of(master)[0].startswith("127.")
 
 
 def member_settings(files: MemberFiles) -> tuple[Setting, ...]:

@@ -1,4 +1,4 @@
-"""Starting, growing, shrinking and ending a cluster on this machine.
+"""Starting, growing, shrinking and ending a cluster, from the machine with its master.
 
 Each process is an agent in a session of its own, with its log; nothing of this program stays. A process counts as
 started when its agent has attested it and it does its work (the master listens, a worker is registered); when one does
@@ -12,7 +12,7 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from redoubt.agent.bundle import private_memory_folder
 from redoubt.errors import ClusterError
 from redoubt.limits import CLUSTER_END_SECONDS, CLUSTER_START_SECONDS, MAX_CLUSTER_WORKERS
 from redoubt.spark.cluster.options import (
@@ -32,7 +31,8 @@ from redoubt.spark.cluster.options import (
     WorkerOptions,
     encode,
 )
-from redoubt.spark.cluster.state import BROKER, MASTER, ClusterState, Process
+from redoubt.spark.cluster.ssh import SshOptions, SshTarget
+from redoubt.spark.cluster.state import BROKER, MASTER, ClusterState, Process, make_folders
 
 Say = Callable[[str], None]
 _REGISTERED: Final = "Successfully registered with master"
@@ -67,6 +67,10 @@ class Plan:
     java_home: str
     tee: str
     state_home: str
+    #: Other machines that get a worker each, the interpreter there, and the key with which they simulate evidence.
+    others: tuple[SshTarget, ...] = ()
+    others_python: str = ""
+    development_key: Path | None = None
 
 
 @contextlib.contextmanager
@@ -77,11 +81,6 @@ def _or_nothing(state: ClusterState) -> Iterator[None]:
     except BaseException:
         down(ClusterState.load(state.folder), say=lambda _: None)
         raise
-
-
-def make_folders() -> tuple[str, str]:
-    """Return new private folders for what a cluster has in memory, and for its temporary files."""
-    return str(private_memory_folder("redoubt-c-")), tempfile.mkdtemp(prefix="redoubt-c-")
 
 
 def free_port(host: str, port: int | None = None) -> int:
@@ -127,11 +126,8 @@ def start_master(state: ClusterState, port: int, *, say: Say) -> ClusterState:
 
 def start_workers(state: ClusterState, count: int, *, say: Say) -> ClusterState:
     """Start *count* more workers, at the same time; raises ClusterError."""
-    used = {it.name for it in state.processes}
-    free = (it for it in range(1, MAX_CLUSTER_WORKERS + 1) if f"worker-{it}" not in used)
     started = []
-    for number in [next(free) for _ in range(count)]:
-        name = f"worker-{number}"
+    for name in _free_names(state, count):
         say(f"starting {name}")
         scratch = Path(state.agent.scratch) / name
         scratch.mkdir(mode=0o700)
@@ -141,6 +137,44 @@ def start_workers(state: ClusterState, count: int, *, say: Say) -> ClusterState:
         )
         state, process = _start(state, "worker", name, WORKER_MODULE, encode(options), agent=agent)
         started.append(process)
+    return _registered(state, started, say=say)
+
+
+def start_others(state: ClusterState, plan: Plan, environment: Mapping[str, str], *, say: Say) -> ClusterState:
+    """Start a worker on each of the other machines, over ssh; raises ClusterError."""
+    started = []
+    for name, other in zip(_free_names(state, len(plan.others)), plan.others, strict=True):
+        say(f"starting {name} on {other.target}")
+        options = SshOptions(
+            target=other.target,
+            host=other.host,
+            python=plan.others_python,
+            master=state.master,
+            domain=state.domain,
+            cores=state.cores,
+            memory=state.worker_memory,
+            broker=state.agent.broker,
+            broker_id=state.agent.broker_id,
+            ca=state.agent.ca,
+            key=str(plan.development_key),
+            status=state.agent.status,
+            name=name,
+        )
+        command = [sys.executable, "-I", "-m", "redoubt.spark.cluster.ssh", options.encode()]
+        process = _spawn(state, name, command, environment)  # ssh has its user's keys and configuration
+        state = replace(state, processes=(*state.processes, process))
+        state.save()
+        started.append(process)
+    return _registered(state, started, say=say)
+
+
+def _free_names(state: ClusterState, count: int) -> list[str]:
+    used = {it.name for it in state.processes}
+    free = (name for it in range(1, MAX_CLUSTER_WORKERS + 1) if (name := f"worker-{it}") not in used)
+    return [next(free) for _ in range(count)]
+
+
+def _registered(state: ClusterState, started: Sequence[Process], *, say: Say) -> ClusterState:
     for process in started:
         log = state.logs / f"{process.name}.log"
         _wait(state, process, partial(_says, log, _REGISTERED))
@@ -299,4 +333,5 @@ def up(
         if broker is None:
             state = start_broker(state, environment, say=say)
         state = start_master(state, port, say=say)
-        return start_workers(state, plan.workers, say=say)
+        state = start_workers(state, plan.workers, say=say)
+        return start_others(state, plan, environment, say=say)

@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
         files=files,
         memory="512m",
         options=["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"],  # it moves messages, not data
-        environment={"SPARK_LOCAL_IP": options.host},
+        environment={"SPARK_LOCAL_IP": "127.0.0.1"},  # where its web page is; it has its own host besides
     )
 
 

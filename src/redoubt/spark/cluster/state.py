@@ -12,12 +12,14 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from redoubt.agent.bundle import private_memory_folder
 from redoubt.errors import ClusterExists, ClusterMissing, StorageError
 from redoubt.keys.private import DIRECTORY_MODE, replace_private_file
 from redoubt.pki.spiffe import LABEL
@@ -129,6 +131,11 @@ class ClusterState:
         for folder in (Path(self.agent.memory), Path(self.agent.scratch), self.folder):
             _unlock(folder)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_folders() -> tuple[str, str]:
+    """Return new private folders for what a cluster has in memory, and for its temporary files."""
+    return str(private_memory_folder("redoubt-c-")), tempfile.mkdtemp(prefix="redoubt-c-")
 
 
 def make_folder(state_folder: Path, name: str) -> Path:

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
             f"-Dredoubt.cluster.status={options.agent.status}",
         ],
         environment={
-            "SPARK_LOCAL_IP": options.host,
+            "SPARK_LOCAL_IP": "127.0.0.1",  # where its web page is; it has its own host besides
             "JAVA_HOME": str(write_java(files.folder, options.agent, scratch=os.environ["TMPDIR"])),
         },
     )
