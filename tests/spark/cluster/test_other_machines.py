@@ -182,8 +182,10 @@ def test_workers_of_other_machines_compute_and_leave_nothing(
 
         # By hand, as an agent of a machine with a TEE does it: no workspace there.
         agent = state.agent
-        words = ("cluster", "join", state.master, "--broker", agent.broker, "--broker-id", agent.broker_id)
-        words += ("--ca", agent.ca, "--domain", state.domain, "--host", "127.0.0.4", "--tee", "simulated")
+        words = [
+            *("cluster", "join", state.master, "--broker", agent.broker, "--broker-id", agent.broker_id),
+            *("--ca", agent.ca, "--domain", state.domain, "--host", "127.0.0.4", "--tee", "simulated"),
+        ]
         log = folder / "join.log"
         with log.open("w") as file:
             elsewhere = replace(cluster, folder=tmp_path_factory.mktemp("elsewhere"))
