@@ -176,7 +176,7 @@ def trust(
         session.output.result(
             {"digest": program.descriptor.digest, "manifest": signed.digest, "version": signed.manifest.version},
             text=f"manifest version {signed.manifest.version}, {signed.digest}, trusts {program.descriptor.digest}\n"
-            f"it was not run: run it with `redoubt agent exec`",
+            f"it was not run: `redoubt agent exec -- CMD` runs it",
         )
 
 

@@ -222,7 +222,7 @@ def _trust(session: Session, words: tuple[str, ...], program: MeasuredProgram, c
     session.output.result(
         {"digest": program.descriptor.digest, "manifest": signed.digest, "version": signed.manifest.version},
         text=f"manifest version {signed.manifest.version}, {signed.digest}, trusts {program.descriptor.digest}\n"
-        f"it was not run: run it with `redoubt submit without --trust`",
+        f"it was not run: the same command without --trust runs it",
     )
 
 
