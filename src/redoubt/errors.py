@@ -1366,15 +1366,15 @@ class OwnerUnauthenticated(BrokerError):
 
     code = "broker.owner_unknown"
     cause = "The owner's token is missing, forged, expired, used before, for another request, or of an unknown key."
-    next_step = "Sign with the key that the manifest names; check the machine's clock."
+    next_step = "Pass --owner-key FILE, with the key that the manifest names; check the machine's clock."
 
 
 class OwnerForbidden(BrokerError):
     """This owner may not do this."""
 
     code = "broker.owner_forbidden"
-    cause = "Keys are managed by the owners of the datasets that use them; the manifest says who that is."
-    next_step = "Ask an owner of the dataset."
+    cause = "Keys are managed by the owners of the datasets that use them; the manifest in force says who that is."
+    next_step = "Ask an owner of the dataset; if it is yours, add it to the manifest, sign that and set it."
 
 
 class AttestationRefused(BrokerError):

@@ -86,7 +86,7 @@ def test_owner_with_manifest_and_ca_verifies_a_running_broker(
         assert laptop.verify("--manifest", manifest, "--key", key) == 0
         found = said(capsys)
         assert found["manifest"]["expected"] is True
-        assert "new rows, all whole" in found["audit"]["since_last_contact"]
+        assert found["audit"]["since_last_contact"] == "1 new row, all whole"
         shutil.copy(laptop.broker / "store.sqlite", before)
         assert client.call("PUT", "/redoubt/v1/manifest", SECOND.encode()).status == 200
         assert laptop.verify("--manifest", manifest) == 3

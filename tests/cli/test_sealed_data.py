@@ -65,6 +65,40 @@ def test_pipes(redoubt: Redoubt) -> None:
     assert b"[sealed." in cut.stderr
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_stdout_that_takes_nothing_is_one_error(redoubt: Redoubt, flags: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "keys", "list", *flags], cwd=redoubt.folder, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 5
+    assert done.stderr.startswith(b"redoubt: [storage.failed]")
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [("keys list", 0), ("keys list --json", 0), ("keys show zz --json", 4)]
+)
+def test_a_closed_stdout_changes_no_exit_status(redoubt: Redoubt, arguments: str, status: int) -> None:
+    command = f"{sys.executable} -m redoubt.cli.main {arguments} >&-"
+    done = subprocess.run(["sh", "-c", command], cwd=redoubt.folder, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == status, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_name_that_was_appended_twice_is_unsealed_by_write(redoubt: Redoubt) -> None:
+    (redoubt.folder / "twice.csv").write_text("1\n")
+    (redoubt.folder / "more").mkdir()
+    (redoubt.folder / "more" / "twice.csv").write_text("2\n")
+    redoubt("seal", "more", "appended")
+    redoubt("seal", "--append", "twice.csv", "appended")
+    assert b"--by-write" in redoubt("unseal", "appended", "opened", status=2).stderr
+    redoubt("unseal", "--by-write", "appended", "opened")
+    assert sorted(it.read_text() for it in (redoubt.folder / "opened").glob("*/twice.csv")) == ["1\n", "2\n"]
+    redoubt("unseal", "--by-write", "a.sealed", "opened.bin", status=2)
+
+
 def test_destination_is_not_overwritten(redoubt: Redoubt) -> None:
     (redoubt.folder / "keep.txt").write_text("one")
     redoubt("seal", "keep.txt", "keep.sealed")
@@ -114,7 +148,8 @@ def test_dataset_life(redoubt: Redoubt) -> None:
     orphans = redoubt.json("verify", "lake")["orphans"]
     assert isinstance(orphans, list)
     assert len(orphans) == 3
-    assert redoubt.json("gc", "lake")["deleted"] == []  # they are young
+    assert redoubt.json("gc", "lake") == {"deleted": [], "spared": 3, "dry_run": False}  # they are young
+    assert b"0 files deleted; 3 younger ones spared" in redoubt("gc", "lake").stdout
     assert len(redoubt.json("gc", "lake", "--older-than", "0", "--dry-run")["deleted"]) == 3  # type: ignore[arg-type]
     redoubt("gc", "lake", "--older-than", "0")
     assert redoubt.json("verify", "lake")["orphans"] == []

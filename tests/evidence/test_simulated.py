@@ -185,7 +185,7 @@ def test_without_redoubt_dev_there_is_no_simulated_evidence(
     assert main(["attest", "--tee", "simulated", "--json"]) == 7
     result = json.loads(capsys.readouterr().out)
     assert result["error"]["code"] == "attest.no_tee"
-    assert "pip install redoubt-dev" in result["error"]["next"]
+    assert "pip install ./dev" in result["error"]["next"]
 
 
 def test_the_production_wheel_and_its_dependencies_hold_nothing_of_redoubt_dev() -> None:

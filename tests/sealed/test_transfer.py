@@ -264,6 +264,10 @@ def test_folders_are_appended_and_overwritten(tmp_path: Path, source: Path, work
     assert len(both.parts) == 2 * len(FOLDER)
     with pytest.raises(UsageError, match="same file name"):
         unseal_folder(both, tmp_path / "again", replace=False, progress=quiet)
+    unseal_folder(both, tmp_path / "again", replace=False, progress=quiet, by_write=True)
+    writes = list((tmp_path / "again").iterdir())
+    assert {it.name for it in writes} == {str(part.commit) for part in both.parts}
+    assert [files_below(it) for it in writes] == [FOLDER, FOLDER]
     over = seal_folder([(source / "a.csv", "a.csv")], location, keys=workspace, mode=WriteMode.OVERWRITE)
     assert len(over.parts) == 1
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
@@ -177,6 +178,10 @@ def _sqlite(location: SqliteLocation) -> Any:
         status = path.lstat()
     except OSError:
         raise StoreMissing(f"there is no store {path}") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise StoreMissing(
+            f"{path} is a folder, not a store", hint=f"A broker's folder has it in {path / 'store.sqlite'}."
+        )
     check_private(path, status, what="the store")
     engine = create_engine("sqlite://", creator=lambda: connect(path), poolclass=NullPool)
 

@@ -38,7 +38,7 @@ class BrokerMemory:
     def recall(self, url: str) -> Remembered | None:
         """Return what is known of the broker at *url*; raises WorkspaceError for a file that is not ours."""
         try:
-            return self._read(self._path(url))
+            return self._read(self.path(url))
         except NotFound:
             return None
 
@@ -61,9 +61,10 @@ class BrokerMemory:
         try:
             self._folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
             text = write_object({"url": url, "broker": seen.broker, "head": seen.head})
-            replace_private_file(self._path(url), text)
+            replace_private_file(self.path(url), text)
         except OSError as error:
             raise StorageError(f"{self._folder} cannot be written: {error.strerror or error}") from None
 
-    def _path(self, url: str) -> Path:
+    def path(self, url: str) -> Path:
+        """Return the file of the broker at *url*; without it the next contact is a first one."""
         return self._folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"

@@ -116,6 +116,8 @@ def check_opens(owner: Owner, records: Sequence[WrappedKey], created: CreatedDat
         dataset_id = record.context.dataset_id
         owned = find_owned(owner, dataset_id, created)
         if owned is None or record.key not in owned.dataset.keys:
+            if owner.manifest is None:
+                raise OwnerForbidden("nothing is opened before the first manifest is set: nobody owns a dataset yet")
             raise OwnerForbidden(f"you are no owner of the dataset {dataset_id}, or it does not use {record.key}")
         if owned.created:
             made.add(dataset_id)

@@ -38,6 +38,11 @@ _INFO: Final = b"redoubt/sealed-share/v1"
 _PUBLIC_BYTES: Final = 32
 
 
+def recipient_of(path: Path) -> str:
+    """Return the public half of the key for shares in the file *path* as text; raises ShareInvalid, NotFound."""
+    return recipient_text(_read_key(path).public_key())
+
+
 def create_recipient_key(path: Path) -> str:
     """Make a key for shares in the new 0600 file *path* and return its public half as text.
 
@@ -108,5 +113,8 @@ def _read_key(path: Path) -> X25519PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ShareInvalid(f"{path} holds no private key in PEM") from None
     if not isinstance(key, X25519PrivateKey):
-        raise ShareInvalid(f"{path} holds a key that is not for shares (X25519)")
+        raise ShareInvalid(
+            f"{path} holds a key that is not for shares (X25519)",
+            hint="Name the file that `redoubt broker recipient FILE` makes; an owner's signing key is none of them.",
+        )
     return key

@@ -73,7 +73,8 @@ class Share:
             raise ShareInvalid("this is no share: it is too long")
         compact = _SPACING.sub("", text).lower()
         if not compact.startswith(_COMPACT_WORD):
-            raise ShareInvalid(f"this is no share: it does not begin with {_WORD}")
+            sealed = "It may be sealed for somebody: `redoubt broker open-share FILE --key KEY --out FILE` opens it."
+            raise ShareInvalid(f"this is no share: it does not begin with {_WORD}", hint=sealed)
         signs = compact.removeprefix(_COMPACT_WORD)
         if len(signs) != _SIGNS:
             raise ShareInvalid(f"a share has {_SIGNS} signs, this one {len(signs)}")

@@ -39,6 +39,11 @@ class TpmCounter:
 
     def read(self) -> int:
         """Return its value; raises AnchorUnusable."""
+        if int(self._index, 16) not in self._defined():
+            raise AnchorUnusable(
+                f"this TPM has no NV index {self._index}",
+                hint="Begin it with `redoubt broker anchor`; if it was begun before, this is another TPM.",
+            )
         with tempfile.TemporaryDirectory(prefix="redoubt-tpm-") as folder:
             file = Path(folder) / "value"
             self._run("tpm2_nvread", self._index, "-C", "o", "-s", str(_COUNTER_BYTES), "-o", str(file))

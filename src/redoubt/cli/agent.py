@@ -175,7 +175,8 @@ def trust(
         signed = trust_program(session.workspace, cmd, program, say=session.output.say)
         session.output.result(
             {"digest": program.descriptor.digest, "manifest": signed.digest, "version": signed.manifest.version},
-            text=f"manifest version {signed.manifest.version}, {signed.digest}, trusts {program.descriptor.digest}",
+            text=f"manifest version {signed.manifest.version}, {signed.digest}, trusts {program.descriptor.digest}\n"
+            f"it was not run: `redoubt agent exec -- CMD` runs it",
         )
 
 

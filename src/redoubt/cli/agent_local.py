@@ -105,5 +105,5 @@ def _development() -> Any:
     except ModuleNotFoundError:
         raise TeeMissing(
             "no broker was named, and the embedded one comes from redoubt-dev, which is not installed",
-            hint="Name a broker with --broker and --ca. For development only: `pip install redoubt-dev`.",
+            hint="Name a broker with --broker and --ca. For development only: `pip install ./dev` in the repository.",
         ) from None

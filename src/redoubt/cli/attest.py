@@ -105,6 +105,6 @@ def _simulated() -> Attester:
     except ModuleNotFoundError:
         raise TeeMissing(
             "simulated evidence comes from the package redoubt-dev, which is not installed",
-            hint="For development only: `pip install redoubt-dev`, then `redoubt attest --tee simulated`.",
+            hint="For development only: `pip install ./dev` in the repository, then `redoubt attest --tee simulated`.",
         ) from None
     return attester

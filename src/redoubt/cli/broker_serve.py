@@ -146,7 +146,10 @@ def anchor(
 
     settings = read_config(config)
     if settings.anchor is None:
-        raise UsageError("the configuration has no section [anchor]")
+        raise UsageError(
+            f"{config} has no section [anchor]",
+            hint='Add to broker.toml: [anchor], and below it tpm_index = "0x01800002" (an NV index that is free).',
+        )
     TpmCounter(settings.anchor.tpm_index).define()
     store = open_store(settings, workspace=_workspace(session, settings))
     try:
@@ -206,7 +209,10 @@ def _public_key(text: str) -> bytes:
     try:
         return parse_public_key(text)
     except ManifestField as error:
-        raise UsageError(f"--bootstrap-owner: the key {error.what}") from None
+        raise UsageError(
+            f"--bootstrap-owner {text!r} is no public key: {error.what}",
+            hint="It is `key` in the manifest.toml that `redoubt manifest init --owner NAME` makes: ed25519:…",
+        ) from None
 
 
 def _write_ca(path: Path, content: bytes) -> None:

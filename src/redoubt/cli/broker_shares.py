@@ -76,12 +76,16 @@ def split(
 
 @command(app, example="redoubt broker recipient alice-share.pem")
 def recipient(
-    session: Session, file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file of the private key.")]
+    session: Session, file: Annotated[Path, typer.Argument(metavar="FILE", help="The file of the private key.")]
 ) -> None:
-    """Make a key that a share can be sealed for, and print its public half."""
-    from redoubt.broker.sealed_shares import create_recipient_key
+    """Print the public half of the key that a share can be sealed for; the key is made if there is none."""
+    from redoubt.broker.sealed_shares import create_recipient_key, recipient_of
 
-    public = create_recipient_key(file)
+    if file.exists():
+        public = recipient_of(file)
+    else:
+        public = create_recipient_key(file)
+        session.output.say(f"made the key {file}; back it up, and keep it from others")
     session.output.result({"recipient": public, "key": str(file)}, text=public)
 
 

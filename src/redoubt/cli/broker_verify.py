@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +12,10 @@ import typer
 
 from redoubt.cli.broker_store import app
 from redoubt.cli.files import read_file
-from redoubt.cli.output import Json
+from redoubt.cli.output import Json, counted
 from redoubt.cli.session import Session, command
 from redoubt.errors import (
+    AuditBroken,
     AuditForked,
     BrokerUntrusted,
     EarSimulated,
@@ -22,7 +25,7 @@ from redoubt.errors import (
     UsageError,
     WorkspaceMissing,
 )
-from redoubt.limits import MAX_CERTIFICATE_BYTES, MAX_ENVELOPE_BYTES, RCAR_NONCE_BYTES
+from redoubt.limits import MAX_CERTIFICATE_BYTES, MAX_ENVELOPE_BYTES, OWNER_RETRY_SECONDS, RCAR_NONCE_BYTES
 
 if TYPE_CHECKING:
     from redoubt.broker.memory import Remembered
@@ -77,7 +80,9 @@ def verify(
     if manifest is not None and digest is not None:
         raise UsageError("pass --manifest or --digest, not both")
     address = url.rstrip("/")
-    broker = BrokerConnection(Brokers(urls=(address,), ca=read_file(ca, limit=MAX_CERTIFICATE_BYTES)))
+    broker = BrokerConnection(
+        Brokers(urls=(address,), ca=read_file(ca, limit=MAX_CERTIFICATE_BYTES)), patience=OWNER_RETRY_SECONDS
+    )
     facts = _facts(broker)
     if facts.simulated is not simulated:
         kind = "a development broker, whose results prove nothing" if facts.simulated else "no development broker"
@@ -199,16 +204,27 @@ def _compare(
     if last is not None:
         _check_same(url, last, facts)
         before = verify_head(last.head.encode(), keys=_keys(facts), now=datetime.now(UTC))
-        if key is not None:
-            client = OwnerClient(broker, key=read_owner_key(key), broker_id=facts.id)
-            rows = client.audit_rows(start=before.end.number + 1, end=head.end.number)
-            verify_progress(before, head, between=rows)
-            told = f"{head.end.number - before.end.number} new rows, all whole"
-        else:
-            _check_not_shorter(before, head)
-            told = "no new rows" if before.end == head.end else "not shorter; --key shows the new rows"
+        with _knowingly(memory.path(url)):
+            if key is not None:
+                client = OwnerClient(broker, key=read_owner_key(key), broker_id=facts.id)
+                rows = client.audit_rows(start=before.end.number + 1, end=head.end.number)
+                verify_progress(before, head, between=rows)
+                told = f"{counted(head.end.number - before.end.number, 'new row')}, all whole"
+            else:
+                _check_not_shorter(before, head)
+                told = "no new rows" if before.end == head.end else "not shorter; --key shows the new rows"
     memory.remember(url, Remembered(broker=facts.id, head=facts.audit_head))
     return told
+
+
+@contextmanager
+def _knowingly(memory: Path) -> Iterator[None]:
+    """Add to an error what an owner does whom the operator told of a restore."""
+    try:
+        yield
+    except (RegisterRollback, AuditBroken) as error:
+        told = f"If the operator told you of a restore: move {memory} away, keep it, and verify again."
+        raise type(error)(error.what, hint=f"{error.hint or error.next_step} {told}", why=error.why) from error
 
 
 def _check_same(url: str, last: Remembered, facts: BrokerFacts) -> None:

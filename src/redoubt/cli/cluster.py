@@ -299,7 +299,9 @@ def scale(
 
     state = manage.scale(_state(session, name), workers, os.environ, say=session.output.say)
     running = [it.name for it in state.processes if it.name.startswith("worker-")]
-    session.output.result({"workers": running}, text=f"{len(running)} workers run")
+    session.output.result(
+        {"workers": running}, text="1 worker runs" if len(running) == 1 else f"{len(running)} workers run"
+    )
 
 
 @command(app, example="redoubt cluster down")

@@ -72,7 +72,10 @@ def explain(
         record = owner_client(broker, ca, owner_key, broker_id).refusal(_id(refusal))
     else:
         refuse_without_broker(ca, owner_key, broker_id)
-        record = Refusal.parse(read_file(_find(session, refusal), limit=MAX_REFUSAL_BYTES))
+        make = (
+            "Give the file of a record, or the id that the refused program was told: a UUID, or its first eight digits."
+        )
+        record = Refusal.parse(read_file(_find(session, refusal), limit=MAX_REFUSAL_BYTES, make=make))
     found = explain_refusal(record)
     text = _as_text(record, found)
     development = _development(session, record)
@@ -98,7 +101,10 @@ def _find(session: Session, text: str) -> Path:
     kept = sorted((session.workspace.state_folder / REFUSALS).glob("*.json"))
     stored = [it for it in kept if it.stem.replace("-", "").startswith(digits)]
     if not stored:
-        raise NotFound(f"no refusal {text} is recorded in this workspace", hint="Ask the broker: --broker URL.")
+        raise NotFound(
+            f"no refusal {text} is recorded in this workspace",
+            hint="Ask the broker that refused: --broker URL --ca FILE --owner-key FILE.",
+        )
     if len(stored) > 1:
         raise UsageError(f"the ids of {len(stored)} refusals start with {text}", hint="Give more digits of the id.")
     return stored[0]

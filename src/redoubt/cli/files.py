@@ -7,13 +7,16 @@ from pathlib import Path
 from redoubt.errors import NotFound, UsageError
 
 
-def read_file(path: Path, *, limit: int) -> bytes:
-    """Return the content of *path*; raises NotFound, or UsageError if it cannot be read or is longer than *limit*."""
+def read_file(path: Path, *, limit: int, make: str | None = None) -> bytes:
+    """Return the content of *path*; raises NotFound, or UsageError if it cannot be read or is longer than *limit*.
+
+    *make* is the next step where there is no such file: how to make one.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except FileNotFoundError:
-        raise NotFound(f"{path} does not exist") from None
+        raise NotFound(f"{path} does not exist", hint=make) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     if len(content) > limit:

@@ -132,12 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     output = Output(json=_has_flag(given, "--json"))
     debug = _has_flag(given, "--debug") or os.environ.get("REDOUBT_DEBUG", "") not in ("", "0")
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _open_streams()
     try:
         status = _run(given)
-        sys.stdout.flush()
+        _flush_stdout()
     except BrokenPipeError:
         _silence_stdout()
         return ExitStatus.BROKEN_PIPE
@@ -149,10 +147,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         try:
             status = _report(output, error)
-            sys.stdout.flush()
+            _flush_stdout()
         except BrokenPipeError:
             _silence_stdout()
             return ExitStatus.BROKEN_PIPE
+        except (OSError, StorageError):  # a full disk behind stdout: stderr has the error, unless it is there too
+            _silence_stdout()
+            return ExitStatus.STORAGE
     return status
 
 
@@ -196,8 +197,28 @@ def _has_flag(arguments: list[str], flag: str) -> bool:
     return flag in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
 
 
+def _open_streams() -> None:
+    """Make both streams take any text, and a closed one (``>&-``) the null device, as cat and grep do."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as the process
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StorageError(f"stdout cannot be written: {error.strerror}") from error
+
+
 def _silence_stdout() -> None:
-    # The interpreter flushes stdout once more on its way out, and would complain about the pipe.
+    # The interpreter flushes stdout once more on its way out, and would complain about the pipe or the disk.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

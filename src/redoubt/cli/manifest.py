@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from redoubt.cli.files import read_file, write_file
-from redoubt.cli.manifest_edit import DEFAULT, FileOption, app, owner_key_path, read_text
+from redoubt.cli.manifest_edit import DEFAULT, MAKE_MANIFEST, FileOption, app, owner_key_path, read_text
 from redoubt.cli.output import Json
 from redoubt.cli.owner_broker import (
     BrokerIdOption,
@@ -66,7 +66,7 @@ def sign(
     if (owner is None) == (key is None):
         raise UsageError("name the key once: with --owner or with --key")
     private = read_owner_key(key if key is not None else owner_key_path(session, owner or ""))
-    parsed = parse_manifest(read_file(manifest, limit=MAX_MANIFEST_BYTES))
+    parsed = parse_manifest(read_file(manifest, limit=MAX_MANIFEST_BYTES, make=MAKE_MANIFEST))
     public = private.public_key().public_bytes_raw()
     current = _current(session)
     known = {**(current.manifest.owners if current is not None else {}), **parsed.owners}
@@ -161,7 +161,7 @@ def plan(session: Session, *, manifest: FileOption = DEFAULT) -> None:
     from redoubt.trust.plan import plan as compare
 
     current = _current(session)
-    new = parse_manifest(read_file(manifest, limit=MAX_MANIFEST_BYTES))
+    new = parse_manifest(read_file(manifest, limit=MAX_MANIFEST_BYTES, make=MAKE_MANIFEST))
     found = compare(current.manifest if current is not None else None, new)
     data: dict[str, Json] = {
         "from": None if current is None else current.digest,
@@ -246,7 +246,8 @@ def _read_envelope(path: Path, expect: str | None) -> Envelope:
     from redoubt.evidence.claims import digest
     from redoubt.trust.signing import Envelope
 
-    envelope = Envelope.parse(read_file(path, limit=MAX_ENVELOPE_BYTES))
+    sign = "Sign the manifest: `redoubt manifest sign --owner NAME`, or name the file that it made."
+    envelope = Envelope.parse(read_file(path, limit=MAX_ENVELOPE_BYTES, make=sign))
     _check_expected(digest(envelope.payload), expect)
     return envelope
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = group("Write, sign and set the owners' manifest: what may run where, and which data it gets.")
 
 DEFAULT = Path("manifest.toml")
+MAKE_MANIFEST = "Write one: `redoubt manifest init --owner NAME`, or name it with --manifest FILE."
 OWNERS = "owners"
 FileOption = Annotated[Path, typer.Option("--manifest", metavar="FILE", help="The manifest, TOML.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Its name in the manifest.")]
@@ -299,7 +300,7 @@ def _public_key(session: Session, owner: str, key: Path | None, public: str | No
 
 def read_text(manifest: Path) -> str:
     """Return a manifest as its author wrote it; raises NotFound or UsageError."""
-    content = read_file(manifest, limit=MAX_MANIFEST_BYTES)
+    content = read_file(manifest, limit=MAX_MANIFEST_BYTES, make=MAKE_MANIFEST)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:

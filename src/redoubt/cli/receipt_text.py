@@ -156,4 +156,10 @@ def _expected(proved: Proved, dataset: UUID, path: str) -> tuple[str, CommitHead
         return "output", written[dataset]
     if dataset in read:
         return "input", read[dataset]
+    if any(it.dataset == dataset for it in proved.releases):
+        raise ReceiptDataset(
+            f"the job had keys of {path}, dataset {dataset}, but the receipt proves no commit of it",
+            why="No commit of the dataset was registered at the broker when the job read it.",
+            hint="Register it (`redoubt register`), and run the job again: the next receipt names the commit.",
+        )
     raise ReceiptDataset(f"the receipt proves no commit of {path}, dataset {dataset}")

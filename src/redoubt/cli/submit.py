@@ -221,7 +221,8 @@ def _trust(session: Session, words: tuple[str, ...], program: MeasuredProgram, c
         signed = trust_program(session.workspace, words, program, say=session.output.say)
     session.output.result(
         {"digest": program.descriptor.digest, "manifest": signed.digest, "version": signed.manifest.version},
-        text=f"manifest version {signed.manifest.version}, {signed.digest}, trusts {program.descriptor.digest}",
+        text=f"manifest version {signed.manifest.version}, {signed.digest}, trusts {program.descriptor.digest}\n"
+        f"it was not run: the same command without --trust runs it",
     )
 
 

@@ -27,6 +27,9 @@ def unseal(
     target: Annotated[str, typer.Argument(metavar="DST", help="Where to, or `-` for stdout (files only).")],
     *,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    by_write: Annotated[
+        bool, typer.Option("--by-write", help="Put the files of each write to a dataset into a folder of their own.")
+    ] = False,
     at_commit: AtCommitOption = None,
     dataset_id: DatasetOption = None,
 ) -> None:
@@ -46,6 +49,8 @@ def unseal(
     file = None if source == STREAM else open_object(source)
     if pinned and (source == STREAM or file is not None):
         raise UsageError(f"--at-commit and --dataset pin a dataset, and {source} is a file")
+    if by_write and (source == STREAM or file is not None):
+        raise UsageError(f"--by-write is about the writes of a dataset, and {source} is a file")
     if source == STREAM:
         with _destination(), bytes_bar("unsealing", None, quiet=session.options.json) as progress, naming("stdin"):
             unseal_stream(sys.stdin.buffer, sink or open_output(target, replace=force), keys=keys, progress=progress)
@@ -60,7 +65,7 @@ def unseal(
         dataset = Dataset.open(source, keys=keys, at_commit=at_commit, dataset_id=dataset_id)
         total = sum(part.length for part in dataset.parts)
         with _destination(), bytes_bar("unsealing", total, quiet=session.options.json) as progress:
-            done = len(unseal_folder(dataset, Path(target), replace=force, progress=progress))
+            done = len(unseal_folder(dataset, Path(target), replace=force, by_write=by_write, progress=progress))
         if at_commit is None:
             session.output.say(f"Freshness was not checked; the head is {dataset.commit_digest}.")
     if target != STREAM:

@@ -246,10 +246,13 @@ def collect(
     if not is_folder(path):
         raise UsageError(f"{path} is a file, not a sealed dataset", hint="Name the dataset's folder.")
     names = collect_garbage(path, keys=session.workspace, older_than=older_than_hours * 3600, dry_run=dry_run)
-    verb = "would be deleted" if dry_run else "deleted"
+    spared = set(collect_garbage(path, keys=session.workspace, older_than=0, dry_run=True)) - set(names)
+    done = f"{counted(len(names), 'file')} {'would be deleted' if dry_run else 'deleted'}"
+    if spared:
+        done += f"; {counted(len(spared), 'younger one')} spared (--older-than {older_than_hours:g} hours)"
     session.output.result(
-        {"deleted": [*names], "dry_run": dry_run},
-        text="\n".join([*(printable(name, keep="") for name in names), f"{counted(len(names), 'file')} {verb}"]),
+        {"deleted": [*names], "spared": len(spared), "dry_run": dry_run},
+        text="\n".join([*(printable(name, keep="") for name in names), done]),
     )
 
 

@@ -164,16 +164,31 @@ def seal_folder(
 
 
 def unseal_folder(
-    dataset: Dataset, target: Path, *, replace: bool, progress: Progress, workers: int | None = None
+    dataset: Dataset,
+    target: Path,
+    *,
+    replace: bool,
+    progress: Progress,
+    by_write: bool = False,
+    workers: int | None = None,
 ) -> list[Path]:
     """Write every part of *dataset* below the folder *target*, named as when it was sealed; return the paths.
+
+    With *by_write* the files of each write lie in a folder of their own, which has the write's id for its name.
 
     Raises:
         UsageError: two parts would become the same file.
     """
-    names = {part.name: plain_name(part) for part in dataset.parts}
-    if len(set(names.values())) != len(names):
-        raise UsageError("two parts of the dataset have the same file name", hint="Unseal the parts one by one.")
+    names = {it.name: f"{it.commit}/{plain_name(it)}" if by_write else plain_name(it) for it in dataset.parts}
+    once: set[str] = set()
+    for name in names.values():
+        if name in once:
+            raise UsageError(
+                f"two parts of the dataset have the same file name, {name!r}",
+                why="Files of one name were appended to it more than once; one would take the other's place.",
+                hint="Pass --by-write: the files of each write come into a folder of their own.",
+            )
+        once.add(name)
     dataset.check_lengths()
 
     def unseal(part: Part) -> Path:

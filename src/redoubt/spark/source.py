@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import PySparkException
@@ -170,8 +171,14 @@ def read_request(raw: Mapping[str, str], asked: StructType) -> tuple[TextOptions
 
 
 def _options(raw: Mapping[str, str]) -> TextOptions:
-    """Read *raw*; where it names no time zone, the options name none either, for :func:`_in_task` to fill in."""
-    return TextOptions.read({"timeZone": "", **raw})
+    """Read *raw*; where it names no time zone, the options name none either, for :func:`_in_task` to fill in.
+
+    A relative path is the driver's: executors have working folders of their own.
+    """
+    options = TextOptions.read({"timeZone": "", **raw})
+    if "://" in options.path or options.path.startswith("file:"):
+        return options
+    return replace(options, path=str(Path(options.path).absolute()))
 
 
 def _in_task(options: TextOptions) -> TextOptions:
