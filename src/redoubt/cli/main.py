@@ -63,6 +63,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "certs": "redoubt.cli.certs",
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
+        "import-ppml": "redoubt.cli.import_ppml",
     }
 )
 
