@@ -64,6 +64,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
         "import-ppml": "redoubt.cli.import_ppml",
+        "compat": "redoubt.cli.compat",
     }
 )
 
