@@ -28,13 +28,13 @@ def test_keys_are_made_and_files_sealed_with_the_options_of_the_seeds(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["compat", "generate-keys", *SIMPLE, *KEYS]) == 0
-    assert (folder / "keys/primaryKey").read_text() == "key:main/ppml.dev\n"
+    assert (folder / "keys/primaryKey").read_text() == "key:main/default.dev\n"
     assert "hides nothing" in capsys.readouterr().err
     (folder / "dbgen").mkdir()
     (folder / "dbgen/region.tbl").write_text("0|AFRICA|x|\n")
     paths = ("--inputPath", "dbgen", "--outputPath", "dbgen-encrypted")
     assert main(["compat", "encrypt-files", *SIMPLE, *KEYS, *paths, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["key"] == "key:main/ppml.dev"
+    assert json.loads(capsys.readouterr().out)["key"] == "key:main/default.dev"
     dataset = Dataset.open(str(folder / "dbgen-encrypted"), keys=Workspace.open(folder))
     assert [it.name.rpartition("/")[2] for it in dataset.parts] == ["region.tbl.sealed"]
     assert main(["compat", "generate-keys", *SIMPLE, *KEYS]) == ExitStatus.USAGE

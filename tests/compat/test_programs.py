@@ -207,6 +207,6 @@ def test_what_several_parties_write_is_never_sealed_under_a_key_of_nobody(keys: 
 def test_a_key_file_is_never_replaced(keys: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(keys.folder)
     init_keys("1", "2", str(tmp_path / "primary"), str(tmp_path / "data"))
-    assert (tmp_path / "primary").read_text() == (tmp_path / "data").read_text() == "key:main/ppml.dev\n"
+    assert (tmp_path / "primary").read_text() == (tmp_path / "data").read_text() == "key:main/default.dev\n"
     with pytest.raises(AlreadyExists):
         init_keys("1", "2", str(tmp_path / "primary"))

@@ -69,15 +69,22 @@ def generate_keys(
     server_port: PortOption = 9000,
     app_id: AppIdOption = None,
     api_key: ApiKeyOption = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="NAME", help="The Redoubt key to make or use, of whichever provider.")
+    ] = None,
 ) -> None:
     """Make a primary key at the service's provider, and write its name into the files.
 
-    SimpleKeyManagementService, whose keys anybody could open, becomes the workspace's own keystore.
+    SimpleKeyManagementService, whose keys anybody could open, becomes the workspace's default key.
     """
     from redoubt.compat.primary_keys import make_key
 
     workspace = session.workspace
-    name = _key_of(session, workspace, kms_type, vault, client_id, server_ip, server_port, app_id, api_key)
+    name = (
+        workspace.resolve(key)
+        if key
+        else _key_of(session, workspace, kms_type, vault, client_id, server_ip, server_port, app_id, api_key)
+    )
     files = [it for it in (primary_key, data_key) if it is not None]
     new = make_key(workspace, name, *files)
     session.output.result(
@@ -199,8 +206,8 @@ def _key_of(
                 f"{kind} makes no keys here: its keys are not safe with it",
                 hint="Use SimpleKeyManagementService, which is this workspace's keystore, or a broker's namespace.",
             )
-        session.output.say("SimpleKeyManagementService hides nothing: the key is made in this workspace's keystore")
-        return workspace.resolve("ppml")
+        session.output.say("SimpleKeyManagementService hides nothing: this workspace's default key takes its place")
+        return workspace.config.default_key  # under it programs may create datasets without a manifest of their own
     namespace = _NAMESPACES[kind]
     if kind is Service.AZURE:
         if vault is None:

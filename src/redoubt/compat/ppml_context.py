@@ -206,11 +206,11 @@ def initPPMLContext(  # noqa: N802 - BigDL PPML's name
 
 
 def init_keys(app_id: str, api_key: str, primary_key_path: str, data_key_path: str | None = None) -> None:
-    """Make the Redoubt key ``ppml`` in the nearest workspace, and write its name to the paths. The ids are not used."""
+    """Write the name of the nearest workspace's default key to the paths. The ids are not used."""
     del app_id, api_key
     workspace = Workspace.open()
     files = [Path(it) for it in (primary_key_path, data_key_path) if it is not None]
-    make_key(workspace, workspace.resolve("ppml"), *files)
+    make_key(workspace, workspace.config.default_key, *files)
 
 
 def generate_encrypted_file(
