@@ -11,6 +11,7 @@ Families are cut by who can act on them::
     ├── WorkspaceError        the operator: the workspace or its configuration
     ├── KeyError_             the key owner: names, versions, states, contexts
     ├── SealedError           the data: what is not authentic, not complete or not what was expected
+    ├── LegacyError           files and keys of BigDL PPML, which are read and never written
     ├── StorageError          the file system or object store
     ├── EndpointError         the key endpoint between an engine and its agent
     ├── AttestError           the attested machine: its TEE gave no evidence
@@ -493,6 +494,83 @@ class KeyFileMissing(SealedError):
     code = "sealed.key_file"
     cause = "The dataset's `_keys/` folder lacks the wrapped data key that a part or commit names."
     next_step = "Restore `_keys/` from a copy: without it the data cannot be read."
+
+
+# --- legacy files -----------------------------------------------------------------------------------------------------
+class LegacyError(RedoubtError):
+    """A file of BigDL PPML cannot be read."""
+
+    code = "legacy.invalid"
+    exit_status = ExitStatus.REFUSED
+    cause = "It is none, or not authentic, or its key does not fit (`docs/compat.md`)."
+    next_step = "Check the file against its original, and the keys that it was encrypted with."
+
+
+class LegacyFormatUnknown(LegacyError):
+    """The file has none of the layouts of BigDL PPML, or not the one that was named."""
+
+    code = "legacy.format"
+    cause = "Its header is not one of gen-A, gen-B or Fernet, was changed, or the file was never encrypted."
+    next_step = "Name the layout with --format. Native CBC files have no header, so that they always need it."
+
+
+class LegacyTruncated(LegacyError):
+    """The file ends too early."""
+
+    code = "legacy.truncated"
+    cause = "Bytes are missing: a header, a block of sixteen bytes or the MAC at the end is not whole."
+    next_step = "Copy the file again from where it was written."
+
+
+class LegacyTampered(LegacyError):
+    """The file's MAC is not that of its content."""
+
+    code = "legacy.mac"
+    cause = "The file was changed or cut short, or its data key is another: the MAC cannot tell these apart."
+    next_step = "Take the file from another copy. If every file of a folder is refused, the data key is another one."
+
+
+class LegacyKeyInvalid(LegacyError):
+    """A key file or a key of BigDL PPML is malformed."""
+
+    code = "legacy.key"
+    exit_status = ExitStatus.KEY
+    cause = "Key files hold one line of text, whose form depends on the key management service that made it."
+    next_step = "Give the file as it was written, and the service that it belongs to."
+
+
+class LegacyKeyWrong(LegacyError):
+    """The key is not the one that the file, or the wrapped data key, was made with."""
+
+    code = "legacy.wrong_key"
+    exit_status = ExitStatus.KEY
+    cause = "A wrapped data key opens under one primary key only, and a file names the data key that it needs."
+    next_step = "Give the primary key and the data key that belong to this data."
+
+
+class LegacyAmbiguous(LegacyError):
+    """The file can be read in two ways, and nothing in it says which one is right."""
+
+    code = "legacy.ambiguous"
+    cause = "Writers of gen-A used AES-128 or AES-256; by chance the padding fits both in one file of 256."
+    next_step = "Say which with --aes-bits: other files of the same writer have it, too."
+
+
+class LegacyUnauthenticated(LegacyError):
+    """The file's content is not protected against changes."""
+
+    code = "legacy.unauthenticated"
+    cause = "Its layout has no MAC, or one whose key stands in the file: whoever could write it could change it."
+    next_step = "If you trust the place it was kept in, repeat with --accept-unauthenticated."
+
+
+class LegacyUnsupported(LegacyError):
+    """Something of BigDL PPML is not carried over, for a reason."""
+
+    code = "legacy.unsupported"
+    exit_status = ExitStatus.USAGE
+    cause = "It needs a service that is not trusted, or what it does is refused here (`docs/compat.md`)."
+    next_step = "The text says what to use instead."
 
 
 # --- storage ---------------------------------------------------------------------------------------------------------

@@ -59,6 +59,20 @@ MAX_COMMIT_NUMBER: Final = 10**8 - 1
 COMMIT_ATTEMPTS: Final = 8
 MAX_KEY_GENERATION: Final = 10**8 - 1
 
+# --- files of BigDL PPML, which are only read ------------------------------------------------------------------------
+LEGACY_GEN_A_HEADER_BYTES: Final = 25
+LEGACY_GEN_B_HEADER_BYTES: Final = 400
+LEGACY_MAC_BYTES: Final = 32
+#: What is hashed, checked and decrypted at a time.
+LEGACY_SEGMENT_BYTES: Final = 1024 * 1024
+#: One digest a segment is kept while a file is read: 32 MiB for the largest.
+MAX_LEGACY_FILE_BYTES: Final = 2**40
+#: A Fernet token is one text, checked and decrypted in memory.
+MAX_LEGACY_FERNET_BYTES: Final = 512 * 1024 * 1024
+#: Key files hold one line: a wrapped key, an identifier or a URL.
+MAX_LEGACY_KEY_BYTES: Final = 4096
+MAX_LEGACY_META_BYTES: Final = 16 * 1024
+
 # --- key endpoint ---------------------------------------------------------------------------------------------------
 MAX_ENDPOINT_REQUEST_BYTES: Final = 4 * 1024 * 1024
 MAX_ENDPOINT_RESPONSE_BYTES: Final = 4 * 1024 * 1024

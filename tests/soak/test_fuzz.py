@@ -14,13 +14,15 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.soak.fuzz import broker, evidence, pki, protocol, sealed, store, trust
+from tests.soak.fuzz import broker, evidence, legacy, pki, protocol, sealed, store, trust
 from tests.soak.fuzz.engine import Finding, Target, fuzz, run_one
 
 from redoubt.errors import EvidenceMalformed, RedoubtError, TokenError
 
 ROOT = Path(__file__).parents[2]
-TARGETS = {it.name: it for room in (evidence, trust, sealed, protocol, broker, store, pki) for it in room.targets()}
+TARGETS = {
+    it.name: it for room in (evidence, trust, sealed, protocol, broker, store, pki, legacy) for it in room.targets()
+}
 SHORT = 40
 TOTAL = int(os.environ.get("REDOUBT_SOAK_FUZZ", "1000000"))
 SEED = int(os.environ.get("REDOUBT_SOAK_SEED", "1"))

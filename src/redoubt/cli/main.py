@@ -63,6 +63,8 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "certs": "redoubt.cli.certs",
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
+        "import-ppml": "redoubt.cli.import_ppml",
+        "compat": "redoubt.cli.compat",
     }
 )
 

@@ -171,19 +171,29 @@ class KeyVaultHolder:
 def open_azure(settings: Mapping[str, str], place: ProviderPlace, *, imds: tuple[str, int] = IMDS) -> HeldProvider:
     """Open the provider of ``config.toml``; the vault is asked only when key bytes are needed."""
     address = Address.parse(settings["url"])
-    if address.path:
-        raise ProviderSettingsInvalid("the setting 'url' has a path; it is the address of the vault itself")
-    domain = _domain(address, settings.get("domain"))
     api_version = settings.get("api_version", "7.4")
     if not _API_VERSION.fullmatch(api_version):
         raise ProviderSettingsInvalid("the setting 'api_version' is not one from 7.4 on")
-    ca_file = place.folder / settings["ca"] if "ca" in settings else None
-    session = AzureSession(
-        https_client(address, ca_file=ca_file), _login(settings, place, resource=f"https://{domain}", imds=imds)
-    )
+    session, domain = vault_session(address, settings, place, imds=imds)
     managed_hsm = domain == _MANAGED_HSM or settings.get("service") == "managed-hsm"
     holder = KeyVaultHolder(session, address, api_version=api_version, only_hsm=managed_hsm)
     return held_provider(KIND, settings, place, holder, assurances=frozenset(Assurance))
+
+
+def vault_session(
+    address: Address, settings: Mapping[str, str], place: ProviderPlace, *, imds: tuple[str, int] = IMDS
+) -> tuple[AzureSession, str]:
+    """Return a session of the vault at *address*, and the domain that it lies in; nothing is sent yet.
+
+    Raises:
+        ProviderSettingsInvalid: the address is none of a vault, or the settings of the login contradict each other.
+    """
+    if address.path:
+        raise ProviderSettingsInvalid("the setting 'url' has a path; it is the address of the vault itself")
+    domain = _domain(address, settings.get("domain"))
+    ca_file = place.folder / settings["ca"] if "ca" in settings else None
+    login = _login(settings, place, resource=f"https://{domain}", imds=imds)
+    return AzureSession(https_client(address, ca_file=ca_file), login), domain
 
 
 def _domain(address: Address, configured: str | None) -> str:

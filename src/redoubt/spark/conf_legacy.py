@@ -47,9 +47,13 @@ LEGACY: Final = (
     Legacy("spark.ssl.trustStore", ".*", "AES-GCM between processes; the UI is off"),
     Legacy("spark.ssl.trustStoreType", ".*", "AES-GCM between processes; the UI is off"),
 )
+#: Knobs of enclaves, by their beginning, in lines that were written for Kubernetes and are run elsewhere.
+_ENCLAVES: Final = "spark.kubernetes.sgx."
+_AES_ON_THE_WIRE: Final = "spark.network.crypto.enabled"
+_CLASS_PATH: Final = "spark.executor.extraClassPath"
 _BY_KEY: Final = {it.key: it for it in LEGACY}
 #: Beside what is redacted: keys of the predecessor.
-_SECRET: Final = re.compile(rf"{REDACTION}|^spark\.bigdl\..*(plaintext|apikey|\.key(\.|$)|\.id$)")
+_SECRET: Final = re.compile(rf"{REDACTION}|^spark\.bigdl\..*(plaintext|apikey|\.key$|\.id$)")
 _SWITCH: Final = re.compile(r"true|false", re.IGNORECASE)
 _NO_SECRET: Final = frozenset({"spark.authenticate.secretBitLength", "spark.redaction.regex"})
 _OURS: Final = re.compile(r"spark\.authenticate\.secret|spark\.ssl\..*")
@@ -74,6 +78,25 @@ def clean(user: Mapping[str, str]) -> Cleaned:
             notices.append(f"{key}={value} is of older instructions: raised to {legacy.instead}")
         else:
             kept[key] = value
+    return Cleaned(kept, tuple(notices))
+
+
+def without_effect(user: Mapping[str, str], *, cluster: bool) -> Cleaned:
+    """Return *user* without what lines for ``local`` and ``spark://`` carry along and does nothing there.
+
+    The class path of a *cluster*'s executors is their image's; a jar that ``--jars`` names too reaches them anyway.
+    """
+    kept, notices = dict(user), []
+    for key in [it for it in kept if it.startswith(_ENCLAVES)]:
+        del kept[key]
+        notices.append(f"{key} has no effect here: --tee chooses the TEE, and its size is the machine's")
+    if cluster and kept.get(_AES_ON_THE_WIRE) == "true":
+        del kept[_AES_ON_THE_WIRE]
+        notices.append(f"{_AES_ON_THE_WIRE}=true is raised to TLS 1.3 with certificates at both ends")
+    jars = set(kept.get("spark.jars", "").split(","))
+    if cluster and _CLASS_PATH in kept and set(kept[_CLASS_PATH].split(":")) <= jars:
+        del kept[_CLASS_PATH]
+        notices.append(f"{_CLASS_PATH} is left out: --jars names the same jars, which executors get from the driver")
     return Cleaned(kept, tuple(notices))
 
 

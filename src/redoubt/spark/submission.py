@@ -25,7 +25,7 @@ from redoubt.errors import NotFound, UsageError
 from redoubt.spark import launch
 from redoubt.spark.cluster.conf import address_of
 from redoubt.spark.conf import Setting
-from redoubt.spark.conf_legacy import clean
+from redoubt.spark.conf_legacy import clean, without_effect
 from redoubt.spark.conf_merge import merge
 from redoubt.spark.conf_program import ENVIRONMENT, JAR, is_local, refuse_services, stays_here, submit_settings
 from redoubt.spark.jar import jar_path
@@ -176,13 +176,15 @@ def configuration(given: Mapping[str, str], *, allow: Set[str] = frozenset()) ->
     user = {_MASTER: "local[*]", **cleaned.conf}
     master = user[_MASTER]
     _check_master(master, user.get("spark.submit.deployMode", "client"))
+    idle = without_effect(user, cluster=not is_local(master))
+    user = dict(idle.conf)
     refuse_services(user, master=master)
     files = {key: user.pop(key) for key in _FOLDERS if key in user}
     base = submit_settings(master)
     conf = merge(base, user, allow=allow)
     ours = {it.key for it in base}
     own = {key: value for key, value in user.items() if key not in ours or key in allow}
-    return Configuration(settings=base, conf=conf, user=own, files=files, notices=cleaned.notices)
+    return Configuration(settings=base, conf=conf, user=own, files=files, notices=(*cleaned.notices, *idle.notices))
 
 
 def _check_master(master: str, mode: str) -> None:

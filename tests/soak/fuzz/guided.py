@@ -16,12 +16,12 @@ import atheris
 def main() -> None:
     name, corpus, *options = sys.argv[1:]
     with atheris.instrument_imports(include=["redoubt"]):
-        from tests.soak.fuzz import broker, evidence, pki, protocol, sealed, store, trust
+        from tests.soak.fuzz import broker, evidence, legacy, pki, protocol, sealed, store, trust
     from tests.soak.fuzz.mutation import mutate
 
     (target,) = (
         it
-        for room in (evidence, trust, sealed, protocol, broker, store, pki)
+        for room in (evidence, trust, sealed, protocol, broker, store, pki, legacy)
         for it in room.targets()
         if it.name == name
     )

@@ -59,7 +59,6 @@ def test_driver_of_a_cluster_elsewhere_is_reached_by_others() -> None:
         {"spark.executor.extraClassPath": "/tmp/evil.jar"},
         {"spark.ssl.rpc.protocol": "TLSv1.3"},
         {"spark.ui.enabled": "true"},
-        {"spark.network.crypto.enabled": "true"},
         {"spark.shuffle.service.enabled": "true"},
     ],
 )
@@ -89,7 +88,6 @@ def test_loopback_has_one_address() -> None:
         {"spark.ssl.rpc.enabled": "false"},
         {"spark.ssl.rpc.protocol": "TLSv1.3"},
         {"spark.authenticate": "false"},
-        {"spark.network.crypto.enabled": "true"},
         {"spark.io.encryption.enabled": "false"},
         {"spark.shuffle.service.enabled": "true"},
         {"spark.driver.extraJavaOptions": "-Djava.security.properties=/tmp/evil"},
