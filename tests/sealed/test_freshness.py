@@ -119,7 +119,13 @@ def forge(folder: Path, workspace: Workspace) -> None:
     head = Dataset.open(str(folder), keys=reader).head
     (part, *_) = head.commit.parts
     ticket = WriteTicket(
-        str(folder), WriteMode.APPEND, head.commit.dataset, uuid4(), part.key, uuid4(), head.commit.number
+        str(folder),
+        WriteMode.APPEND,
+        head.commit.dataset,
+        uuid4(),
+        part.key,
+        uuid4(),
+        CommitHead(head.commit.number, head.digest),
     )
     write = DatasetWrite.resume(ticket, keys=reader)
     writer = write.parts.part("forged", media_type="text/plain")

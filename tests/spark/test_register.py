@@ -73,6 +73,20 @@ found["caught up"] = [keys.registered_head(dataset.id).number, outcome(count)]
 keys._heads[dataset.id] = type(newest)(9, newest.digest)
 found["rolled back, read after it was read"] = outcome(count)
 keys._heads[dataset.id] = dataset_head()
+saved = dataset_head()
+for name, number in (("beside", 1), ("before", 0)):  # what storage showed another writer, who registered it meanwhile
+    shutil.rmtree(second)
+    shutil.copytree(table, second)
+    announce = type(keys).announce_head
+    def meanwhile(dataset_id, head):
+        announce(keys, dataset_id, head)
+        keys._heads[dataset_id] = CommitHead(saved.number + number, "sha256:" + 64 * "0")
+    keys.announce_head = meanwhile
+    found[f"another history, {name}"] = outcome(lambda: append(1))
+    del keys.announce_head
+    found[f"another history, {name}, registered"] = keys.registered_head(dataset.id).digest == "sha256:" + 64 * "0"
+    put_back(second)
+    keys._heads[dataset.id] = saved
 forge(table, workspace)
 found["forged, read"] = outcome(count)
 found["forged, appended to"] = outcome(lambda: append(1))
@@ -119,6 +133,14 @@ def test_forked_table_is_refused_by_an_unmodified_read(found: dict[str, object])
 def test_register_that_lags_behind_is_no_rollback_and_catches_up(found: dict[str, object]) -> None:
     assert found["register behind"] == 15
     assert found["caught up"] == [3, 16]
+
+
+@pytest.mark.parametrize("name", ["beside", "before"])
+def test_commit_beside_what_others_were_shown_and_registered_is_not_acknowledged(
+    found: dict[str, object], name: str
+) -> None:
+    assert found[f"another history, {name}"] == "[broker.rollback]"
+    assert found[f"another history, {name}, registered"] is True
 
 
 def test_commit_forged_by_a_reader_is_refused(found: dict[str, object]) -> None:

@@ -25,6 +25,7 @@ from redoubt.errors import (
     NotFound,
     PartChanged,
     PartMissing,
+    RegisterRollback,
     SealedError,
 )
 from redoubt.keys.provider import KeySource
@@ -34,7 +35,7 @@ from redoubt.limits import MAX_COMMIT_BYTES, MAX_COMMIT_NUMBER, MAX_HEADER_BYTES
 from redoubt.sealed import keyfiles
 from redoubt.sealed.body import SealedReader, open_body
 from redoubt.sealed.commit import Commit, Part, PartKind, commit_name, digest_of, parse_commit_name
-from redoubt.sealed.freshness import fresh
+from redoubt.sealed.freshness import PreviousOf, fresh
 from redoubt.sealed.header import COMMIT_MEDIA_TYPE, FilePurpose, Header
 from redoubt.sealed.local import LocalStorage
 from redoubt.sealed.objects import storage_for
@@ -93,7 +94,7 @@ class Dataset:
             keys,
             lambda: _newest(storage, keys),
             facts=lambda it: (it.commit.dataset, CommitHead(it.commit.number, it.digest)),
-            previous_of=lambda it: read_commit(storage, it, keys=keys).commit.previous,
+            previous_of=chain(storage, keys=keys),
             where=storage.location,
         )
         if dataset_id is not None and head.commit.dataset != dataset_id:
@@ -226,6 +227,25 @@ def commit_numbers(storage: Storage) -> list[int]:
     if numbers != list(range(1, len(numbers) + 1)) or len(numbers) > MAX_COMMIT_NUMBER:
         raise CommitInvalid(f"the commit records of {storage.location} are not numbered 1 to {len(numbers)}")
     return numbers
+
+
+def chain(storage: Storage, *, keys: KeySource, head: Head | None = None) -> PreviousOf:
+    """Return what follows the chain of commit records, each of which must be the one that is asked for.
+
+    *head* was just written or read, and is not read again.
+    """
+
+    def previous_of(commit: CommitHead) -> str | None:
+        if head is not None and commit == CommitHead(head.commit.number, head.digest):
+            return head.commit.previous
+        found = read_commit(storage, commit.number, keys=keys)
+        if found.digest != commit.digest:
+            raise RegisterRollback(
+                f"commit {commit.number} of {storage.location} is not the one that is registered or followed"
+            )
+        return found.commit.previous
+
+    return previous_of
 
 
 def read_commit(storage: Storage, number: int, *, keys: KeySource) -> Head:

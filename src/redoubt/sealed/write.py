@@ -20,7 +20,14 @@ from typing import Self
 from uuid import UUID, uuid4
 
 from redoubt.crypto import chunked
-from redoubt.errors import AlreadyExists, CommitConflict, CommitInvalid, RegisterConflict, StorageError
+from redoubt.errors import (
+    AlreadyExists,
+    CommitConflict,
+    CommitInvalid,
+    CommitUnexpected,
+    RegisterConflict,
+    StorageError,
+)
 from redoubt.keys.provider import KeySource
 from redoubt.keys.register import CommitHead
 from redoubt.keys.types import DataKey, WrapContext
@@ -28,8 +35,8 @@ from redoubt.limits import COMMIT_ATTEMPTS, MAX_COMMIT_BYTES
 from redoubt.sealed import keyfiles
 from redoubt.sealed.body import SealedWriter
 from redoubt.sealed.commit import Commit, Operation, Part, PartKind, commit_name, digest_of
-from redoubt.sealed.dataset import Dataset, Freshness, Head, commit_header, commit_numbers, read_commit, unwrap
-from redoubt.sealed.freshness import announce, register
+from redoubt.sealed.dataset import Dataset, Freshness, Head, chain, commit_header, commit_numbers, read_commit, unwrap
+from redoubt.sealed.freshness import announce, check_registered, register
 from redoubt.sealed.header import FilePurpose, Header
 from redoubt.sealed.objects import storage_for
 from redoubt.sealed.storage import Sink, Storage
@@ -47,7 +54,7 @@ class WriteMode(StrEnum):
 class WriteTicket:
     """What another process needs to go on with a dataset write: names and ids only, nothing secret (H22).
 
-    ``base`` is the number of the commit that the write started from, 0 if there was none.
+    ``base`` is the commit that the write started from, None if there was none.
     """
 
     location: str
@@ -56,7 +63,7 @@ class WriteTicket:
     commit_id: UUID
     data_key_id: UUID
     write_id: UUID
-    base: int
+    base: CommitHead | None
 
     def open(self, *, keys: KeySource) -> PartFactory:
         """Unwrap the write's data key here and return a factory of part writers."""
@@ -152,15 +159,24 @@ class DatasetWrite:
         dataset_id = head.commit.dataset if head else uuid4()
         data_key, wrapped = keys.new_data_key(key, WrapContext(dataset_id, uuid4()))
         keyfiles.write_first(storage, wrapped)
-        base = head.commit.number if head else 0
+        base = CommitHead(head.commit.number, head.digest) if head else None
         ticket = WriteTicket(storage.location, mode, dataset_id, uuid4(), data_key.id, uuid4(), base)
         return cls(storage, keys=keys, head=head, data_key=data_key, ticket=ticket)
 
     @classmethod
     def resume(cls, ticket: WriteTicket, *, keys: KeySource) -> Self:
-        """Go on with a write that another process began; errors as :meth:`begin`."""
+        """Go on with a write that another process began.
+
+        Raises:
+            CommitUnexpected: the commit that the write started from is another one now.
+            SealedError, KeyError_, StorageError: it is not authentic, or a key cannot be had.
+        """
         storage = storage_for(ticket.location)
-        head = read_commit(storage, ticket.base, keys=keys) if ticket.base else None
+        head = read_commit(storage, ticket.base.number, keys=keys) if ticket.base else None
+        if head is not None and ticket.base is not None and head.digest != ticket.base.digest:
+            raise CommitUnexpected(
+                f"commit {ticket.base.number} of {storage.location} is not the one that this write started from"
+            )
         data_key = unwrap(storage, ticket.data_key_id, dataset_id=ticket.dataset_id, keys=keys)
         return cls(storage, keys=keys, head=head, data_key=data_key, ticket=ticket)
 
@@ -178,6 +194,7 @@ class DatasetWrite:
             CommitConflict: another writer came first and this write cannot go on top of it.
             CommitUnannounced: the commit that came first is by nobody who may write.
             RegisterConflict, BrokerError: the commit is there, but the register of heads did not take it.
+            RegisterRollback: storage has shown others another history, which is registered.
         """
         added = sorted(parts, key=lambda part: part.name.encode())
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() if now is None else now))
@@ -189,7 +206,9 @@ class DatasetWrite:
                 newer = self._records_from(record.number)
                 if newer:  # by whom: what goes on top of a commit, or registers it, vouches for it
                     newer[-1] = Dataset.open(self.storage, keys=self._keys).head
-                if any(head.commit.write == self.ticket.write_id for head in newer):
+                mine = next((it for it in newer if it.commit.write == self.ticket.write_id), None)
+                if mine is not None:
+                    self._check_follows(mine, newer[-1])
                     return self._dataset(newer[-1])
                 # A conflict of the register without a newer record: no right to commit, or a dataset that was put back.
                 if isinstance(error, StorageError) or (isinstance(error, RegisterConflict) and not newer):
@@ -241,6 +260,21 @@ class DatasetWrite:
         later = [found for found in commit_numbers(self.storage) if found >= number]
         return [read_commit(self.storage, found, keys=self._keys) for found in later]
 
+    def _check_follows(self, mine: Head, newest: Head) -> None:
+        """Check that the newest commit is on top of *mine*, which its storage could have put beside the history."""
+        check_registered(
+            CommitHead(mine.commit.number, mine.digest),
+            CommitHead(newest.commit.number, newest.digest),
+            previous_of=chain(self.storage, keys=self._keys, head=newest),
+            where=self.storage.location,
+        )
+
     def _dataset(self, head: Head) -> Dataset:
-        register(self._keys, head.commit.dataset, CommitHead(head.commit.number, head.digest))
+        register(
+            self._keys,
+            head.commit.dataset,
+            CommitHead(head.commit.number, head.digest),
+            previous_of=chain(self.storage, keys=self._keys, head=head),
+            where=self.storage.location,
+        )
         return Dataset(self.storage, keys=self._keys, head=head, freshness=Freshness.NOT_CHECKED)

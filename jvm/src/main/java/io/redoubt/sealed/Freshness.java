@@ -11,6 +11,7 @@ import java.util.Set;
 import java.util.UUID;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Path;
 
 /**
  * Whether a dataset is as new as the register of heads says (hardening H6, H24), by the rules of Python's {@code
@@ -100,17 +101,25 @@ public final class Freshness {
     }
 
     /**
-     * Registers {@code head}, which is durable and follows what was registered; does nothing where nobody keeps a register.
+     * Registers {@code head}, which is durable; does nothing where nobody keeps a register, or if a commit on top of it is
+     * registered. Storage may have shown others another history: what is registered must be one with {@code head}.
      *
      * @throws RedoubtException {@code broker.register_conflict}: others registered commits all the time, or this job may not;
-     *     {@code endpoint.*}, or the code with which the endpoint refused
+     *     {@code broker.rollback}: {@code head} does not follow what is registered, nor is it followed by that; {@code
+     *     endpoint.*}, or the code with which the endpoint refused
      */
-    public static void register(UUID dataset, CommitHead head, Configuration configuration) throws RedoubtException {
+    public static void register(
+            FileSystem fileSystem, Path root, UUID dataset, CommitHead head, Configuration configuration) throws IOException {
         EndpointClient register = EndpointClient.of(configuration);
         for (int attempt = 1; ; attempt++) {
             Optional<CommitHead> known = register.registeredHead(dataset);
-            if (known.isPresent() && known.get().number() >= head.number()) {
-                return; // somebody committed on top of this commit meanwhile, and registered that
+            if (known.isPresent()) {
+                boolean after = known.get().number() >= head.number();
+                CommitHead last = after ? known.get() : head;
+                later(fileSystem, read(fileSystem, root, last, configuration), after ? head : known.get(), configuration);
+                if (after) {
+                    return; // somebody committed on top of this commit meanwhile, and registered that
+                }
             }
             try {
                 register.registerHead(dataset, known, head);
@@ -121,6 +130,15 @@ public final class Freshness {
                 }
             }
         }
+    }
+
+    private static Dataset read(FileSystem fileSystem, Path root, CommitHead commit, Configuration configuration)
+            throws IOException {
+        Dataset found = Dataset.read(fileSystem, root, commit.number(), configuration);
+        if (!found.head().equals(commit)) {
+            throw rollback("commit " + commit.number() + " of " + root + " is not the one that is registered or was written");
+        }
+        return found;
     }
 
     private static RedoubtException rollback(String what) {

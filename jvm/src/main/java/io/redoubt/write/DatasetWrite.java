@@ -126,12 +126,12 @@ public final class DatasetWrite {
         for (int attempt = 0; attempt < COMMIT_ATTEMPTS; attempt++) {
             Optional<CommitHead> published = commit.publish(storage, head, operation(), properties(added), conf);
             if (published.isPresent()) {
-                Freshness.register(job.dataset(), published.get(), conf);
+                Freshness.register(storage, job.root(), job.dataset(), published.get(), conf);
                 return;
             }
             Dataset newer = Dataset.open(storage, job.root(), conf);
             if (lists(newer, added)) {
-                Freshness.register(job.dataset(), newer.head(), conf);
+                Freshness.register(storage, job.root(), job.dataset(), newer.head(), conf);
                 return;
             }
             if (!newer.commit().dataset().equals(job.dataset()) || replaced.any()) {
