@@ -45,7 +45,7 @@ _CONF: Final = {
     "spark.sql.autoBroadcastJoinThreshold": "-1",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.codegen.wholeStage": "false",
-    "spark.shuffle.spill.numElementsForceSpillThreshold": "200",
+    "spark.shuffle.spill.numElementsForceSpillThreshold": "20",  # so many files that some are seen on a busy machine
     "spark.ui.showConsoleProgress": "false",
 }
 _SECONDS: Final = 400.0  # on an idle machine it takes a tenth
