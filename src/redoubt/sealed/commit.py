@@ -1,8 +1,8 @@
 """Commit records: what a sealed dataset consists of (``docs/format.md``, "Commit record"). Pure.
 
 A record lists *all* parts after the commit, so the head alone says what is complete. It names its predecessor's digest,
-which makes the history a chain; it is sealed under the data key of its own write; ``signature`` is an empty slot: that a
-writer made it is what the register of heads knows (hardening H6, ADR 0003).
+which makes the history a chain; it is sealed under the data key of its own write; ``signature`` is an empty slot: that
+a writer made it is what the register of heads knows (hardening H6, ADR 0003).
 """
 
 from __future__ import annotations
