@@ -17,7 +17,8 @@ from tests.keys.peers.azure import Azure, VaultKey, b64, unb64
 from tests.keys.peers.ehsm import Ehsm, EhsmKey
 from tests.keys.peers.tls import Reply, Request, TestAuthority, serve
 
-from redoubt.compat.unwrap import Service, service
+from redoubt.compat.names import Service
+from redoubt.compat.unwrap import service
 from redoubt.errors import (
     LegacyKeyInvalid,
     LegacyKeyWrong,

@@ -16,7 +16,7 @@ import typer
 from redoubt.cli.output import counted
 from redoubt.cli.progress import bytes_bar
 from redoubt.cli.session import Session, command, group
-from redoubt.compat.unwrap import Service
+from redoubt.compat.names import Service
 from redoubt.errors import LegacyKeyInvalid, LegacyUnsupported, UsageError
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import typer
 from redoubt.cli.output import Json, counted
 from redoubt.cli.progress import bytes_bar
 from redoubt.cli.session import Session, command
-from redoubt.compat.files import Layout
-from redoubt.compat.unwrap import Service
+from redoubt.compat.names import Layout, Service
 from redoubt.errors import UsageError
 
 if TYPE_CHECKING:

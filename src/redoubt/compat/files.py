@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from redoubt.compat.names import Layout
 from redoubt.compat.unwrap import Unwrap
 from redoubt.crypto.legacy_bigdl import GenA, GenB, open_native
 from redoubt.crypto.legacy_cbc import ByteSource, CheckedBody, Coverage, read_exactly
@@ -19,15 +19,6 @@ from redoubt.crypto.legacy_keys import WEAK_BITS, DataKeyText
 from redoubt.errors import LegacyFormatUnknown, LegacyKeyInvalid
 
 _FERNET_BITS = 128
-
-
-class Layout(StrEnum):
-    """How a file was written."""
-
-    GEN_A = "gen-a"
-    GEN_B = "gen-b"
-    NATIVE = "native-cbc"
-    FERNET = "fernet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from redoubt.compat.files import Layout, LegacyKeys, OpenedFile, open_legacy
+from redoubt.compat.files import LegacyKeys, OpenedFile, open_legacy
+from redoubt.compat.names import Layout
 from redoubt.crypto.legacy_keys import meta_key
 from redoubt.errors import KeyError_, LegacyError, NotFound, UsageError
 from redoubt.keys.private import read_regular_file

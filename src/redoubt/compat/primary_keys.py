@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from redoubt.compat.files import LegacyKeys
-from redoubt.compat.unwrap import Service, read_key_file, service
+from redoubt.compat.names import Service
+from redoubt.compat.unwrap import read_key_file, service
 from redoubt.errors import AlreadyExists, KeyUnknown, LegacyKeyInvalid, UsageError
 from redoubt.keys.names import KeyName
 from redoubt.keys.workspace import Workspace

@@ -11,7 +11,6 @@ import base64
 import functools
 import re
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from redoubt.compat.names import Service
 from redoubt.crypto.legacy_keys import (
     DataKeyText,
     key_line,
@@ -47,19 +47,6 @@ from redoubt.keys.registry import ProviderPlace
 from redoubt.limits import MAX_LEGACY_KEY_BYTES
 
 Unwrap = Callable[[str], DataKeyText]
-
-
-class Service(StrEnum):
-    """The key management services of BigDL PPML under its own names, and two ways without one."""
-
-    SIMPLE = "SimpleKeyManagementService"
-    EHSM = "EHSMKeyManagementService"
-    AZURE = "AzureKeyManagementService"
-    BIGDL = "BigDLKeyManagementService"
-    #: A primary key that stands in the configuration, in base64.
-    PLAIN_TEXT = "plainText"
-    #: An RSA key of a vault that was exported or restored from a backup.
-    RSA = "rsa"
 
 
 _KEY_URL: Final = re.compile(r"(https://[^/]+)/keys/([A-Za-z0-9-]{1,127}/[A-Za-z0-9]{1,64})")

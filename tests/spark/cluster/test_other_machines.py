@@ -177,9 +177,6 @@ def test_workers_of_other_machines_compute_and_leave_nothing(
         roles = cluster.roles()
         assert roles["worker-1"]["host"] == "127.0.0.3"
         assert roles["worker-1"]["verdict"] == roles["master"]["verdict"]
-        submit = ("submit", "--master", state.master, "--executor-memory", "512m", "app.py")
-        assert "sum 499500" in cluster.redoubt(*submit)
-
         # By hand, as an agent of a machine with a TEE does it: no workspace there.
         agent = state.agent
         words = [
@@ -193,15 +190,16 @@ def test_workers_of_other_machines_compute_and_leave_nothing(
             with elsewhere.start(*words, log=file) as joined:
                 wait(lambda: "Successfully registered" in log.read_text(), what="registered", process=joined, log=log)
                 assert "worker attested: " in log.read_text()
-                # The only way to the first worker is cut: its machine ends it by itself, and the job has the other.
-                (first,) = [it for it in state.processes if it.name == "worker-1"]
-                first_jvm = [
-                    it for it, line in processes("cmdline").items() if b"GuardedWorker" in line and b"127.0.0.3" in line
-                ]
-                assert len(first_jvm) == 1
-                os.kill(first.pid, signal.SIGKILL)
-                wait(lambda: not Path(f"/proc/{first_jvm[0]}").exists(), what="the end of the worker whose ssh is gone")
+                # Each of the two has an executor, since a master spreads an application out.
+                submit = ("submit", "--master", state.master, "--executor-memory", "512m", "app.py")
                 assert "sum 499500" in cluster.redoubt(*submit)
+                assert "executor-app-" in log.read_text()
+                # The only way to the first worker is cut: its machine ends it by itself.
+                (first,) = [it for it in state.processes if it.name == "worker-1"]
+                lines = processes("cmdline")
+                (jvm,) = [it for it, line in lines.items() if b"GuardedWorker" in line and b"127.0.0.3" in line]
+                os.kill(first.pid, signal.SIGKILL)
+                wait(lambda: not Path(f"/proc/{jvm}").exists(), what="the end of the worker whose ssh is gone")
                 joined.send_signal(signal.SIGTERM)
                 assert joined.wait(30) == 128 + signal.SIGTERM
     assert {it for place in ("/dev/shm", "/tmp") for it in Path(place).glob("redoubt-*")} <= before
