@@ -1,4 +1,4 @@
-"""Writes the pages that are derived from code: ``docs/errors.md``, ``docs/cli.md`` and ``docs/openapi.json``.
+"""Writes the pages that are derived from code: ``errors.md``, ``cli.md``, ``tee-tables.md``, ``openapi.json``.
 
 python docs/generate.py            # write them
 python docs/generate.py --check    # exit 1 if one is out of date (also a test)
@@ -115,7 +115,33 @@ def openapi_page() -> str:
     return json.dumps(openapi_document(routes), indent=1) + "\n"
 
 
-PAGES = {"errors.md": errors_page, "cli.md": cli_page, "openapi.json": openapi_page}
+def tee_page() -> str:
+    """Return ``docs/tee-tables.md``: the seeds' sizes, and what becomes of each of their knobs."""
+    from redoubt.tee import knobs, seed_sizes
+
+    return "\n".join(
+        [
+            "# Sizes and settings of BigDL PPML's instructions",
+            "",
+            "Written by `docs/generate.py` from `redoubt.tee`; what the words mean stands in [tee.md](tee.md).",
+            "",
+            "## Sizes",
+            "What the instructions give each role, whether it fits, and what `redoubt tee size` chooses. The heap is",
+            "Spark's; *EPC* counts every enclave of the role on one machine. Estimates, not measured in an enclave.",
+            "",
+            seed_sizes.table(),
+            "",
+            "## Settings",
+            "*Accepted*: `redoubt tee size` reads the name from the environment. *Mapped*: something else of Redoubt's",
+            "does it. *Refused*: nothing does, on purpose.",
+            "",
+            knobs.table(),
+            "",
+        ]
+    )
+
+
+PAGES = {"errors.md": errors_page, "cli.md": cli_page, "tee-tables.md": tee_page, "openapi.json": openapi_page}
 
 
 def main() -> int:

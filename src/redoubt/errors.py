@@ -15,6 +15,7 @@ Families are cut by who can act on them::
     ├── StorageError          the file system or object store
     ├── EndpointError         the key endpoint between an engine and its agent
     ├── AttestError           the attested machine: its TEE gave no evidence
+    ├── TeeError              whoever puts a program into a TEE: manifests of library operating systems, sizes
     ├── PkiError              the peer: a certificate, or a request for one, that is not a role's
     ├── ClusterError          a Spark cluster: a process of it, or what an application asks of one
     ├── SparkError            Spark: what it lacks, or what it cannot do with sealed data
@@ -1915,6 +1916,131 @@ class AttesterRaced(AttestError):
     exit_status = ExitStatus.CONFLICT
     cause = "The interface's generation moved by other writes than ours, so the evidence may be for another's data."
     next_step = "Try again; if it repeats, find the process that writes to the same entry of configfs-tsm."
+
+
+# --- putting programs into a TEE -------------------------------------------------------------------------------------
+class TeeError(RedoubtError):
+    """A program cannot be put into a TEE as asked."""
+
+    code = "tee.failed"
+    exit_status = ExitStatus.USAGE
+    cause = "The launcher was asked for something that this TEE, or its library operating system, does not do."
+    next_step = "See docs/tee.md for what each TEE takes."
+
+
+class TeeFileInvalid(TeeError):
+    """A file is no manifest of Gramine, Occlum.json or bom.yaml at all."""
+
+    code = "tee.file"
+    cause = "It is not TOML or JSON, is too large, or names a key twice."
+    next_step = "Write it with `redoubt tee manifest`."
+
+
+class TeeManifestInvalid(TeeError):
+    """A manifest of a library operating system says something that it must not say. The text begins with the key."""
+
+    code = "tee.manifest"
+    exit_status = ExitStatus.REFUSED
+    cause = (
+        "The manifest is what the enclave's measurement is made of: what is not strictly right in it is not measured."
+    )
+    next_step = "Correct the key that is named, or write the manifest anew with `redoubt tee manifest`."
+
+    @property
+    def key(self) -> str:
+        """The key that is wrong, with places in lists: ``fs.mounts[2].path``."""
+        return self.what.partition(": ")[0]
+
+
+class TeeKeyUnknown(TeeManifestInvalid):
+    """A manifest has a key that Redoubt does not know."""
+
+    code = "tee.key_unknown"
+    cause = "An unknown key is a misspelt one, or one whose effect on what is measured nobody checked."
+    next_step = "Remove the key that is named; docs/tee.md lists the keys that a manifest may have."
+
+
+class TeeKeyMissing(TeeManifestInvalid):
+    """A manifest lacks a key without which the library OS would take an unsafe or unknown default."""
+
+    code = "tee.key_missing"
+    cause = "Defaults change between versions; what decides about security stands in the manifest."
+    next_step = "Add the key that is named, or write the manifest anew with `redoubt tee manifest`."
+
+
+class TeeValueInvalid(TeeManifestInvalid):
+    """A value of a manifest has the wrong type, unit or size."""
+
+    code = "tee.value"
+    cause = "The library OS reads sizes with its own units, and takes the default for what it cannot read."
+    next_step = "Give the key that is named a value of the type and unit that the text says."
+
+
+class TeePathInvalid(TeeManifestInvalid):
+    """A path of a manifest is relative, or is not in its one normal form."""
+
+    code = "tee.path"
+    cause = "A relative path, or one with `..`, names different files for whoever signs and whoever runs."
+    next_step = "Write the whole path from `/`, without `.`, `..` or doubled slashes."
+
+
+class TeeMountDuplicate(TeeManifestInvalid):
+    """Two mounts of a manifest have the same path in the enclave."""
+
+    code = "tee.mount_duplicate"
+    cause = "Which of the two the program sees is the library OS's choice, not the owner's."
+    next_step = "Remove one of the two mounts."
+
+
+class TeeDebugOn(TeeManifestInvalid):
+    """A manifest makes an enclave that can be debugged."""
+
+    code = "tee.debug"
+    cause = "The host reads and writes the memory of a debug enclave. No broker accepts its evidence."
+    next_step = "Set it to false, or leave debugging to a machine without data."
+
+
+class TeeInsecure(TeeManifestInvalid):
+    """A manifest lets the host decide what the program is or does."""
+
+    code = "tee.insecure"
+    cause = "Arguments, environment, files or settings from the host are not measured, so they prove nothing."
+    next_step = "Remove the key that is named; what varies between runs belongs to the program's arguments."
+
+
+class TeeUnmeasured(TeeManifestInvalid):
+    """A manifest trusts a file without naming its content."""
+
+    code = "tee.unmeasured"
+    cause = "Without a digest the file of whoever signs is trusted, not the one that was planned."
+    next_step = "Name the file's SHA-256, or write the manifest anew with `redoubt tee manifest`."
+
+
+class TeeInconsistent(TeeManifestInvalid):
+    """Parts of a manifest contradict each other."""
+
+    code = "tee.inconsistent"
+    cause = (
+        "A program that starts from, reads or writes what no mount or trusted file gives fails in the enclave, late."
+    )
+    next_step = "Correct the keys that are named, or write the manifest anew with `redoubt tee manifest`."
+
+
+class SizeRefused(TeeError):
+    """Memory, threads and enclave cannot be made to fit."""
+
+    code = "tee.size"
+    cause = "An enclave is laid out before it starts: what does not fit fails in it, after minutes, without saying why."
+    next_step = "See `redoubt tee size --help` and the table in docs/tee-tables.md."
+
+
+class TeeToolsMissing(TeeError):
+    """The extra that reads and checks manifests is not installed."""
+
+    code = "tee.extra"
+    exit_status = ExitStatus.ENVIRONMENT
+    cause = "Schemas and binaries are read with libraries that a machine which only runs programs does not need."
+    next_step = 'Install them: `pip install "redoubt[tee]"`.'
 
 
 # --- workloads -------------------------------------------------------------------------------------------------------

@@ -296,6 +296,23 @@ ATTEST_ATTEMPTS: Final = 3
 #: Of a job that writes many datasets; each is dropped when its commit is registered.
 MAX_TICKETS: Final = 16384
 
+# --- TEEs and their library operating systems -------------------------------------------------------------------------
+#: A manifest names each file of an installation with its digest: 200 bytes each, 100 000 of them.
+MAX_TEE_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+#: What one socket's EPC can be at most (4th generation Xeon); Gramine makes the whole enclave before it starts.
+MAX_ENCLAVE_BYTES: Final = 512 * 1024**3
+#: Each has a stack in the enclave's plan; nothing that runs here comes near.
+MAX_ENCLAVE_THREADS: Final = 4096
+#: Of Occlum's kernel; 2 GB are what people give it.
+MAX_KERNEL_HEAP_BYTES: Final = 64 * 1024**3
+MAX_PYTHON_WORKERS: Final = 256
+MAX_CORES: Final = 1024
+MAX_MALLOC_ARENAS: Final = 64
+#: The chain of libraries that one program loads; Spark's JVM with pandas has about 600.
+MAX_SHARED_LIBRARIES: Final = 20_000
+#: Lists of the kernel: mounts and swaps.
+MAX_PROC_BYTES: Final = 4 * 1024 * 1024
+
 # --- receipts -------------------------------------------------------------------------------------------------------
 #: What an agent reports: its attestation results, 3 KB each, are the most of it.
 MAX_REPORTED_BYTES: Final = 1536 * 1024

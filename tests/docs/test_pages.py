@@ -24,7 +24,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["errors.md", "cli.md"])
+@pytest.mark.parametrize("name", ["errors.md", "cli.md", "tee-tables.md"])
 def test_generated_page_is_current(name: str) -> None:
     assert (ROOT / "docs" / name).read_text() == generator().PAGES[name](), "run: python docs/generate.py"
 

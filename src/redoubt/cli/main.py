@@ -61,6 +61,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "receipt": "redoubt.cli.receipt",
         "cluster": "redoubt.cli.cluster",
         "certs": "redoubt.cli.certs",
+        "tee": "redoubt.cli.tee",
         "doctor": "redoubt.cli.doctor",
         "tpch": "redoubt.cli.tpch",
         "import-ppml": "redoubt.cli.import_ppml",
