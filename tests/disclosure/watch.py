@@ -20,7 +20,7 @@ from typing import Final, Self
 
 _FILES_SECONDS: Final = 0.02
 #: Reading processes and their open files costs more and has less haste: one round in so many does it.
-_PROCESS_ROUNDS: Final = 10
+_PROCESS_ROUNDS: Final = 25
 _TCP_LISTEN: Final = "0A"
 
 
