@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from redoubt.agent import undertaker
 from redoubt.agent.remains import Remains
 
 SECONDS = 20.0
 AGENT = """
 import os, signal, sys
 from pathlib import Path
+from redoubt.agent import undertaker
 from redoubt.agent.remains import Remains
 
 with Remains() as remains:
@@ -54,6 +58,7 @@ def test_what_a_program_started_does_not_outlive_its_agent(tmp_path: Path) -> No
     words = "import subprocess; print(subprocess.Popen(['sleep', '300']).pid, flush=True); input()"
     code = f"""
 import os, signal, subprocess, sys
+from redoubt.agent import undertaker
 from redoubt.agent.remains import Remains
 
 with Remains() as remains:
@@ -93,3 +98,32 @@ def test_the_pipe_is_the_agents_alone(tmp_path: Path) -> None:
         )
     assert int(child.stdout) == 4  # three standard ones, and the listing's own
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's agents remove folders of other users")
+def test_link_that_a_program_lays_during_the_removal_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program of another user may still run, and owns its folders: root would open or shut what it chooses."""
+    folder, elsewhere, victim = tmp_path / "scratch", tmp_path / "elsewhere", tmp_path / "victim"
+    (folder / "inner").mkdir(parents=True)
+    (victim / "deeper").mkdir(parents=True)
+    for place, mode in ((victim, 0o755), (victim / "deeper", 0o711)):
+        place.chmod(mode)
+    (victim / "file").write_text("of somebody else")
+    listed = os.scandir
+
+    def scandir(path: Any = ".") -> Any:
+        found = listed(path)
+        if not isinstance(path, int) and Path(path) == folder / "inner" and not elsewhere.exists():
+            (folder / "inner").rename(elsewhere)
+            (folder / "inner").symlink_to(victim)
+        return found
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    undertaker.remove(folder)
+    monkeypatch.undo()
+    assert [stat.S_IMODE(it.stat().st_mode) for it in (victim, victim / "deeper")] == [0o755, 0o711]
+    assert (victim / "file").read_text() == "of somebody else"
+    undertaker.remove(folder)
+    assert not folder.exists()

@@ -147,6 +147,15 @@ def test_setup_makes_private_files_and_touches_nothing_that_is_there(
     assert "--force" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "host", ["https://broker.example", "broker.example:8443", "a b", "", "10.0.0.300", "fe80::1%eth0"]
+)
+def test_setup_refuses_what_is_no_host(tmp_path: Path, host: str) -> None:
+    """No client could reach the broker under such a name, and its certificate could not be made again."""
+    assert main(["broker", "setup", str(tmp_path / "broker"), "--host", host]) == 2
+    assert not (tmp_path / "broker").exists()
+
+
 def test_serve_refuses_to_start_where_redoubt_dev_is_importable(
     laptop: Laptop, capsys: pytest.CaptureFixture[str]
 ) -> None:

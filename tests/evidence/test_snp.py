@@ -297,6 +297,14 @@ def test_revocation_list_of_another_is_refused() -> None:
             check(amd().report(), crl=crl)
 
 
+def test_revocation_list_of_an_unknown_version_is_refused() -> None:
+    crl = amd().revocation_list()
+    strange = crl.replace(b"\x02\x01\x01", b"\x02\x01\x07", 1)
+    assert strange != crl
+    with pytest.raises(EvidenceCollateral):
+        check(amd().report(), crl=strange)
+
+
 @pytest.mark.parametrize(("days", "error"), [((-10, -1), EvidenceExpired), ((1, 10), EvidenceNotYetValid)])
 def test_revocation_list_outside_its_validity_is_refused(days: tuple[int, int], error: type[EvidenceError]) -> None:
     with pytest.raises(error):

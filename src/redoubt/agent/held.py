@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from redoubt.agent import undertaker
 
 PREFIX: Final = "redoubt-"
 _LOCK: Final = ".held"
@@ -42,7 +43,7 @@ class HeldFolder:
         """Remove the folder. May be called twice, by threads at the same time: it is gone when any of them goes on."""
         with self._closing:
             if self._descriptor >= 0:
-                _remove(self.path)
+                undertaker.remove(self.path)
                 os.close(self._descriptor)
                 self._descriptor = -1
 
@@ -77,14 +78,6 @@ def _remove_left(folder: Path) -> None:
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while its agent lives
-            _remove(folder)
+            undertaker.remove(folder)
     finally:
         os.close(descriptor)
-
-
-def _remove(folder: Path) -> None:
-    if os.geteuid() != 0:  # who needs no right to write also follows no link that is put there meanwhile
-        for place, _, _ in os.walk(folder):
-            with contextlib.suppress(OSError):
-                Path(place).chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)

@@ -64,12 +64,13 @@ def setup(
     from redoubt.broker.store import SqlStore
     from redoubt.keys.private import DIRECTORY_MODE, create_private_file, sync_directory
     from redoubt.keys.rootkey import create_root_key_file
+    from redoubt.pki.hosts import parse_hosts
     from redoubt.pki.server import make_ca, make_server_certificate
     from redoubt.trust.broker_key import key_id
 
     for text in bootstrap_owner or ():
         _public_key(text)
-    hosts = host or ["127.0.0.1", "localhost"]
+    hosts = parse_hosts(host or ["127.0.0.1", "localhost"])
     now = datetime.now(UTC)
     ca = make_ca(name, now=now)
     server = make_server_certificate(ca, name=name, hosts=hosts, now=now)

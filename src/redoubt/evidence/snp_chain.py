@@ -244,7 +244,7 @@ def _check_revocation(data: bytes, used: Sequence[x509.Certificate], now: dateti
             raise EvidenceCollateral("the revocation list is not of this root")
         pss = padding.PSS(padding.MGF1(hashes.SHA384()), 48)
         root_key.verify(crl.signature, crl.tbs_certlist_bytes, pss, hashes.SHA384())
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion):
         raise EvidenceCollateral("the revocation list is damaged or not signed by the root") from None
     if ends is None or now > ends:
         raise EvidenceExpired("AMD's revocation list is expired")
