@@ -55,6 +55,7 @@ from redoubt.pki.server import make_ca, make_server_certificate, server_context
 from redoubt.protocol import rcar
 from redoubt.protocol.https import Answer, BrokerConnection, Brokers
 from redoubt.protocol.jwe import Recipient, public_jwk
+from redoubt.sealed.commit import Part
 from redoubt.sealed.dataset import Dataset, Freshness
 from redoubt.sealed.write import DatasetWrite, WriteMode
 from redoubt_dev import SimulatedAttester
@@ -173,6 +174,30 @@ def test_a_dataset_rolled_back_behind_the_broker_is_refused(laptop: Laptop, pyth
         assert Dataset.open(str(folder), keys=keys).freshness is Freshness.REGISTERED
         with pytest.raises(RegisterRollback):
             Dataset.open(str(tmp_path / "old"), keys=keys)
+
+
+def test_two_writes_of_one_job_to_one_dataset_are_both_committed(laptop: Laptop, python: Path, tmp_path: Path) -> None:
+    """The first to be registered uses up what says that the other may commit."""
+    folder = tmp_path / "d"
+    laptop.trust(laptop.spec(python))
+
+    def begin(keys: Any, name: str) -> tuple[DatasetWrite, list[Part]]:
+        write = DatasetWrite.begin(str(folder), keys=keys, mode=WriteMode.APPEND)
+        part = write.parts.part(name, media_type="text/plain")
+        part.write(b"x")
+        return write, [part.finish()]
+
+    write, parts = begin(laptop.workspace, "a")
+    write.commit(parts)  # its owner made it
+    laptop.trust(laptop.spec(python))
+    with measure(laptop.spec(python), caller=CALLER) as program:
+        keys = BrokerKeySource(laptop.agent(program))
+        writes = [begin(keys, it) for it in "bc"]
+        for write, parts in writes:
+            write.commit(parts)
+        opened = Dataset.open(str(folder), keys=keys)
+    assert len(opened.parts) == 3
+    assert opened.freshness is Freshness.REGISTERED
 
 
 # --- programs that are not the trusted one ----------------------------------------------------------------------------

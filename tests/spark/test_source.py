@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pyspark.errors import PySparkException
+from tests.sealed.samples import write_dataset
 
 from redoubt.errors import AlreadyExists
 from redoubt.keys.workspace import Workspace
@@ -214,6 +215,15 @@ def test_unknown_option_is_refused(spark: SparkSession, frame: DataFrame, tmp_pa
     io.write(frame.limit(3), str(tmp_path / "d"), format="csv")
     with pytest.raises(PySparkException, match=r"\[spark.option\]"):
         sealed(spark, tmp_path / "d", "csv", unescapedQuoteHandling="BACK_TO_DELIMITER").collect()
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "text"])
+def test_dataset_without_any_part_has_no_rows(
+    spark: SparkSession, workspace: Workspace, tmp_path: Path, form: str
+) -> None:
+    write_dataset(tmp_path / "d", keys=workspace, contents={}, properties={"format": form})
+    assert sealed(spark, tmp_path / "d", form).collect() == []
+    assert sealed(spark, tmp_path / "d", form).count() == 0
 
 
 def test_pinned_commit(spark: SparkSession, frame: DataFrame, workspace: Workspace, tmp_path: Path) -> None:

@@ -141,9 +141,8 @@ class BrokerKeySource:
             if self.registered_head(dataset_id) != head:
                 raise
         with self._lock:
+            # The ticket stays: another write of this job to the dataset may still have to be committed.
             self._written[Touched(dataset_id, head)] = None
-            if self._tickets.get(dataset_id) == ticket:
-                del self._tickets[dataset_id]
 
     def _unwrap(self, request: UnwrapRequest) -> Sequence[DataKey]:
         answer, used = self._call("POST", f"{PATH}/unwrap", request.encode())

@@ -98,7 +98,8 @@ class SealedReader(DataSourceReader):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Decrypt and parse one split."""
-        assert isinstance(partition, SplitPartition)
+        if not isinstance(partition, SplitPartition):
+            return  # Spark's stand-in for no partition at all: a dataset without parts
         parser = parser_for(_arrow_schema(self._schema), _in_task(self._options), columns=self._columns)
         reader = open_split(partition.split, keys=endpoint_keys())
         try:
