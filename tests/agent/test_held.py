@@ -116,6 +116,18 @@ def test_folders_of_others_and_of_other_versions_stay(
     assert {it for base in bases for it in base.rglob("*")} == before - {gone, gone / ".held"}
 
 
+def test_lock_that_somebody_lays_into_a_shared_folder_has_nothing_removed(bases: tuple[Path, Path]) -> None:
+    """Agents' folders are open to nobody else; one that happens to have such a name and is shared is no agent's."""
+    shared = bases[1] / "redoubt-data"
+    shared.mkdir()
+    (shared / "work").write_text("of a year")
+    (shared / ".held").touch()
+    for mode in (0o777, 0o1777, 0o775):
+        shared.chmod(mode)
+        remove_leftovers()
+        assert (shared / "work").read_text() == "of a year"
+
+
 def test_folder_is_locked_when_it_can_be_found(tmp_path: Path) -> None:
     path = tmp_path / "redoubt-x"
     path.mkdir()

@@ -74,6 +74,8 @@ def _remove_left(folder: Path) -> None:
     # Root's agents give folders to the users under whom programs run.
     if not stat.S_ISDIR(status.st_mode) or os.geteuid() not in (0, status.st_uid):
         return
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # no agent's: anybody could have put a lock file there
+        return
     descriptor = os.open(folder / _LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
