@@ -70,7 +70,10 @@ with Remains() as remains:
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
         assert agent.stdout is not None
         child = Path("/proc", agent.stdout.readline().decode().strip(), "cmdline")
-        assert b"sleep" in child.read_bytes()  # the positive control
+        deadline = time.monotonic() + SECONDS
+        while b"sleep" not in child.read_bytes():  # the positive control; empty for a moment while it is started
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         agent.communicate(b"\n")
     deadline = time.monotonic() + SECONDS
     while child.exists() and child.read_bytes():
