@@ -1933,7 +1933,7 @@ class TeeFileInvalid(TeeError):
 
     code = "tee.file"
     cause = "It is not TOML or JSON, is too large, or names a key twice."
-    next_step = "Write it with `redoubt tee manifest`."
+    next_step = "Compare it with docs/tee.md and the tool's own documentation."
 
 
 class TeeManifestInvalid(TeeError):
@@ -1944,7 +1944,7 @@ class TeeManifestInvalid(TeeError):
     cause = (
         "The manifest is what the enclave's measurement is made of: what is not strictly right in it is not measured."
     )
-    next_step = "Correct the key that is named, or write the manifest anew with `redoubt tee manifest`."
+    next_step = "Correct the key that is named; docs/tee.md has the rules."
 
     @property
     def key(self) -> str:
@@ -1965,7 +1965,7 @@ class TeeKeyMissing(TeeManifestInvalid):
 
     code = "tee.key_missing"
     cause = "Defaults change between versions; what decides about security stands in the manifest."
-    next_step = "Add the key that is named, or write the manifest anew with `redoubt tee manifest`."
+    next_step = "Add the key that is named; docs/tee.md has the rules."
 
 
 class TeeValueInvalid(TeeManifestInvalid):
@@ -2013,7 +2013,7 @@ class TeeUnmeasured(TeeManifestInvalid):
 
     code = "tee.unmeasured"
     cause = "Without a digest the file of whoever signs is trusted, not the one that was planned."
-    next_step = "Name the file's SHA-256, or write the manifest anew with `redoubt tee manifest`."
+    next_step = "Name the file's SHA-256; docs/tee.md has the rules."
 
 
 class TeeInconsistent(TeeManifestInvalid):
@@ -2023,7 +2023,7 @@ class TeeInconsistent(TeeManifestInvalid):
     cause = (
         "A program that starts from, reads or writes what no mount or trusted file gives fails in the enclave, late."
     )
-    next_step = "Correct the keys that are named, or write the manifest anew with `redoubt tee manifest`."
+    next_step = "Correct the keys that are named; docs/tee.md has the rules."
 
 
 class SizeRefused(TeeError):

@@ -47,6 +47,26 @@ def test_error_codes_in_prose_exist(page: Path) -> None:
     assert set(named) <= {*by_code(), *settings_files_and_claims}
 
 
+@pytest.mark.parametrize("page", [it for it in PAGES if it.parent.name != "adr"], ids=lambda page: page.name)
+def test_commands_and_their_options_exist(page: Path) -> None:
+    """Errors' next steps among them: errors.md has each. Placeholders are in capitals, alternatives have a bar."""
+    commands: dict[str, set[str]] = {}
+    for name, *children in filter(None, generator()._commands()):
+        commands.setdefault(name, set()).update(children)
+    known = (ROOT / "docs/cli.md").read_text()
+    for text in re.findall(r"`redoubt ([^`\n]+)`", page.read_text()):
+        words = [it for it in re.split(r"\s+", text.partition(" -- ")[0]) if it]
+        names = [it for it in words[:2] if re.fullmatch(r"[a-z][a-z-]*", it)]
+        if not names or words[0] != names[0]:
+            continue
+        assert names[0] in commands, text
+        if len(names) == 2 and commands[names[0]]:
+            assert names[1] in commands[names[0]], text
+        for option in words:
+            if option.startswith("--") and option != "--":
+                assert re.search(rf"{re.escape(option.partition('=')[0])}\b", known), text
+
+
 def test_settings_have_reasons_and_no_secrets() -> None:
     made = settings(endpoint=Path("/e"), jar=Path("/j"), sockets=Path("/s"))
     assert len({setting.key for setting in made}) == len(made)

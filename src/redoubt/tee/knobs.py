@@ -147,7 +147,7 @@ _PATHS: Final = (
     Knob("BIGDL_VERSION", _M, "`redoubt --version`", "the version of the predecessor"),
 )
 _SPARK: Final = (
-    Knob("LOCAL_IP", _M, "`redoubt cluster up`", "a cluster's address; a local job listens on loopback only"),
+    Knob("LOCAL_IP", _M, "`redoubt cluster up --host`", "a cluster's address; a local job listens on loopback only"),
     Knob(
         "SPARK_LOCAL_IP", _R, "nothing: Redoubt sets it", "an address that is typed makes a driver listen to everybody"
     ),
