@@ -61,6 +61,7 @@ def test_a_folder_of_gen_b_becomes_one_commit_and_stays(folder: Path, capsys: py
     assert len(answer["left_out"]) == 3
     assert "about 26 bits" in err
     assert "under no MAC" in err
+    assert "names its data key itself" in err
     assert content(folder) == {"part-00000.csv.sealed": PEOPLE, "part-00001.csv.sealed": MORE}
     assert {it: it.read_bytes() for it in (folder / "people.csv").iterdir()} == before
 
@@ -90,6 +91,7 @@ def test_a_header_that_names_another_key_than_the_given_one_is_refused(
 ) -> None:
     wrapped = (folder / "dataKey").read_text().strip()
     assert main(["import-ppml", "people.csv", "out", *SIMPLE, "--data-key", "dataKey"]) == 0
+    assert "names its data key itself" not in capsys.readouterr().err
     path = folder / "people.csv/part-00000.csv.cbc"
     path.write_bytes(path.read_bytes().replace(wrapped.encode(), wrapped[::-1].encode()))
     assert main(["import-ppml", "people.csv", "other", *SIMPLE, "--data-key", "dataKey"]) == ExitStatus.KEY

@@ -34,6 +34,11 @@ class LegacyKeys:
     aes_bits: int | None = None
     accept_unauthenticated: bool = False
 
+    @property
+    def pinned(self) -> bool:
+        """Whether it was given which data key counts."""
+        return self.data_key is not None or self.wrapped is not None
+
     def open_key(self, named: str | None) -> DataKeyText:
         """Return the data key: the given one, else that of *named*, which a file or its folder names.
 
@@ -63,6 +68,8 @@ class OpenedFile:
     aes_bits: int
     #: Bits of the AES key that nobody can know.
     strength: int
+    #: Whether nothing but the file, or its folder, says which data key it was encrypted under.
+    names_own_key: bool
     blocks: Callable[[], Iterator[bytes]] = field(repr=False)
 
     @property
@@ -71,6 +78,8 @@ class OpenedFile:
         found = []
         if self.strength < WEAK_BITS:
             found.append(f"its key has about {self.strength} bits: treat the content as known to who kept the file")
+        if self.names_own_key:
+            found.append("it names its data key itself, so whoever can wrap one can have made it: --data-key pins one")
         if self.coverage is Coverage.NONE:
             found.append("no MAC protects it: it was taken as it is")
         elif self.layout in (Layout.GEN_A, Layout.GEN_B):
@@ -109,10 +118,12 @@ def open_legacy(
     if chosen is Layout.NATIVE:
         text = keys.open_key(None).text
         body = open_native(source, text, accept_unauthenticated=keys.accept_unauthenticated)
-        return _opened(chosen, body, strength=body.aes_bits)
+        return _opened(chosen, body, strength=body.aes_bits, keys=keys)
     if chosen is Layout.FERNET:
         plain = open_fernet(source, keys.open_key(meta()).text)
-        return OpenedFile(chosen, len(plain), Coverage.WHOLE, _FERNET_BITS, _FERNET_BITS, lambda: iter((plain,)))
+        return OpenedFile(
+            chosen, len(plain), Coverage.WHOLE, _FERNET_BITS, _FERNET_BITS, not keys.pinned, lambda: iter((plain,))
+        )
     if chosen is Layout.GEN_A:
         old = GenA.parse(source)
         key = keys.open_key(meta())
@@ -121,8 +132,10 @@ def open_legacy(
         header = GenB.parse(source)
         key = keys.open_key(header.wrapped or meta())
         body = header.open(source, key, wrapped=None if keys.data_key else keys.wrapped)
-    return _opened(chosen, body, strength=key.strength(body.aes_bits))
+    return _opened(chosen, body, strength=key.strength(body.aes_bits), keys=keys)
 
 
-def _opened(layout: Layout, body: CheckedBody, *, strength: int) -> OpenedFile:
-    return OpenedFile(layout, body.plaintext_length, body.coverage, body.aes_bits, strength, body.blocks)
+def _opened(layout: Layout, body: CheckedBody, *, strength: int, keys: LegacyKeys) -> OpenedFile:
+    return OpenedFile(
+        layout, body.plaintext_length, body.coverage, body.aes_bits, strength, not keys.pinned, body.blocks
+    )
