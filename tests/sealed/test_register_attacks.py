@@ -14,7 +14,7 @@ from tests.sealed.test_freshness import Dying, Reader, Registering, append, forg
 from redoubt.errors import BrokerUnreachable, CommitUnexpected, RegisterRollback
 from redoubt.keys.register import CommitHead
 from redoubt.keys.workspace import Workspace
-from redoubt.sealed.commit import commit_name
+from redoubt.sealed.commit import Part, commit_name
 from redoubt.sealed.dataset import Dataset
 from redoubt.sealed.write import DatasetWrite, WriteMode, WriteTicket
 
@@ -63,6 +63,14 @@ def die(folder: Path, dying: Dying, *names: str) -> None:
             append(folder, dying, name)
 
 
+def begun(folder: Path, keys: Registering) -> tuple[DatasetWrite, Part]:
+    """A write that has yet to be committed, and its one part."""
+    write = DatasetWrite.begin(str(folder), keys=keys, mode=WriteMode.APPEND)
+    writer = write.parts.part("mine", media_type="text/plain")
+    writer.write(b"x")
+    return write, writer.finish()
+
+
 def hide(folder: Path, *numbers: int) -> Callable[[], None]:
     """Take commit records away; what is returned puts them back."""
     saved = {number: (folder / commit_name(number)).read_bytes() for number in numbers}
@@ -109,12 +117,10 @@ def test_commit_that_was_taken_away_before_it_was_registered_is_not_acknowledged
         hide(folder, 2)
         append(folder, keys, "b")
 
-    write = DatasetWrite.begin(str(folder), keys=slow, mode=WriteMode.APPEND)
-    writer = write.parts.part("mine", media_type="text/plain")
-    writer.write(b"x")
+    write, mine = begun(folder, slow)
     slow.meanwhile = meanwhile
     with pytest.raises(RegisterRollback):
-        write.commit([writer.finish()])
+        write.commit([mine])
     assert parts_of(Dataset.open(str(folder), keys=keys)) == {"a", "b"}
 
 
@@ -133,12 +139,10 @@ def test_fork_is_not_registered_over_the_registered_commit(
         for name in ("b", "c")[: 1 + more]:
             append(folder, keys, name)
 
-    write = DatasetWrite.begin(str(folder), keys=slow, mode=WriteMode.APPEND)
-    writer = write.parts.part("mine", media_type="text/plain")
-    writer.write(b"x")
+    write, mine = begun(folder, slow)
     slow.meanwhile = meanwhile
     with pytest.raises(RegisterRollback):
-        write.commit([writer.finish()])
+        write.commit([mine])
     known = keys.registered_head(write.ticket.dataset_id)
     assert known is not None
     assert known.number == 2 + more
@@ -152,11 +156,9 @@ def test_writer_who_comes_late_to_its_own_history_has_its_commit(
     folder = tmp_path / "d"
     append(folder, keys, "a")
     slow = beside(Slow(workspace), keys)
-    write = DatasetWrite.begin(str(folder), keys=slow, mode=WriteMode.APPEND)
-    writer = write.parts.part("mine", media_type="text/plain")
-    writer.write(b"x")
+    write, mine = begun(folder, slow)
     slow.meanwhile = lambda: [append(folder, keys, it) for it in ("b", "c")]
-    write.commit([writer.finish()])
+    write.commit([mine])
     assert parts_of(Dataset.open(str(folder), keys=keys)) == {"a", "mine", "b", "c"}
 
 
@@ -166,10 +168,7 @@ def test_record_forged_between_two_processes_of_a_write_is_not_built_on(
     """Spark begins a write in one process and commits it in another, which must see the same head."""
     folder = tmp_path / "d"
     (part,) = append(folder, keys, "a").parts
-    write = DatasetWrite.begin(str(folder), keys=keys, mode=WriteMode.APPEND)
-    writer = write.parts.part("mine", media_type="text/plain")
-    writer.write(b"x")
-    mine = writer.finish()
+    write, mine = begun(folder, keys)
     hide(folder, 1)
     reader = Reader(workspace)
     ticket = WriteTicket(str(folder), WriteMode.CREATE, write.ticket.dataset_id, uuid4(), part.key, uuid4(), base=None)
@@ -190,10 +189,7 @@ def test_commit_found_again_off_the_chain_is_not_acknowledged(
     """A resumed writer finds its record where it put it, but the registered commits left it out."""
     folder = tmp_path / "d"
     append(folder, keys, "a")
-    write = DatasetWrite.begin(str(folder), keys=keys, mode=WriteMode.APPEND)
-    writer = write.parts.part("mine", media_type="text/plain")
-    writer.write(b"x")
-    mine = writer.finish()
+    write, mine = begun(folder, keys)
     write._keys = workspace  # its answer, and its registration, are lost
     write.commit([mine])
     put_back = hide(folder, 2)
