@@ -90,8 +90,8 @@ def up(
     Without --broker it is a development cluster: a development broker is started for it, evidence is simulated, and the
     workspace's development manifest is made to trust the programs of this installation.
     """
-    from redoubt.pki.hosts import parse_hosts
     from redoubt.spark.cluster import manage
+    from redoubt.spark.cluster.conf import member_host
     from redoubt.spark.cluster.ssh import SshTarget
     from redoubt.spark.cluster.state import make_folder
     from redoubt.spark.java import java_home
@@ -121,7 +121,7 @@ def up(
         plan = manage.Plan(
             folder=folder,
             domain=trust_domain,
-            host=parse_hosts([host])[0],
+            host=member_host(host),
             port=port,
             workers=workers,
             cores=cores,
@@ -184,8 +184,7 @@ def join(
     """
     from redoubt.cli.files import read_file
     from redoubt.limits import MAX_CONFIG_BYTES
-    from redoubt.pki.hosts import parse_hosts
-    from redoubt.spark.cluster.conf import address_of
+    from redoubt.spark.cluster.conf import address_of, member_host
     from redoubt.spark.cluster.join import WorkerPlan
     from redoubt.spark.cluster.join import join as join_cluster
     from redoubt.spark.java import java_home
@@ -201,16 +200,20 @@ def join(
     plan = WorkerPlan(
         master=master,
         domain=domain,
-        host=parse_hosts([host])[0],
+        host=member_host(host),
         cores=cores,
         memory=memory,
         broker=broker,
         broker_id=broker_id,
+    )
+    join_cluster(
+        plan,
+        read_file(ca, limit=MAX_CONFIG_BYTES),
         tee=tee.value,
         java_home=java_home(),
         state_home=_state_home(),
+        told=told,
     )
-    join_cluster(plan, read_file(ca, limit=MAX_CONFIG_BYTES), told=told)
 
 
 @command(app, example="redoubt cluster trust -- python job.py")

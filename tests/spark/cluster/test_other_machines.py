@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,21 +23,26 @@ from hypothesis import strategies as st
 from tests.spark.cluster.running import Cluster, processes, wait
 from tests.spark.cluster.small import cluster_python
 
+from redoubt.agent.held import remove_leftovers
 from redoubt.errors import ClusterRefused, ExitStatus, UsageError
+from redoubt.spark.cluster.conf import is_loopback
+from redoubt.spark.cluster.join import WorkerPlan
 from redoubt.spark.cluster.manage import free_port
 from redoubt.spark.cluster.ssh import SshOptions, SshTarget, Statuses
 from redoubt.spark.cluster.ssh_worker import Given
 
 OPTIONS = SshOptions(
     target="ann@other",
-    host="10.0.0.7",
     python="/opt/redoubt/bin/python3",
-    master="spark://10.0.0.5:7077",
-    domain="local",
-    cores=2,
-    memory="2g",
-    broker="https://127.0.0.1:8443",
-    broker_id="0a26",
+    plan=WorkerPlan(
+        master="spark://10.0.0.5:7077",
+        domain="local",
+        host="10.0.0.7",
+        cores=2,
+        memory="2g",
+        broker="https://127.0.0.1:8443",
+        broker_id="0a26",
+    ),
     ca="/nowhere/ca.pem",
     key="/nowhere/key.pem",
     status="/nowhere",
@@ -61,10 +67,26 @@ def test_target(text: str, target: str, host: str) -> None:
     assert SshTarget.parse(text) == SshTarget(target=target, host=host)
 
 
-@pytest.mark.parametrize("text", ["", "-oProxyCommand=x", "a b", "ann@", "other=a b", "o\nther"])
+@pytest.mark.parametrize(
+    "text", ["", "-oProxyCommand=x", "a b", "ann@", "other=a b", "o\nther", "other=-x", "other=*.x", "other=::1"]
+)
 def test_target_that_is_an_option_or_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         SshTarget.parse(text)
+
+
+def test_name_that_begins_like_a_loopback_address_is_another_machine() -> None:
+    assert is_loopback("spark://127.0.0.2:7077")
+    assert is_loopback("spark://localhost:7077")
+    assert not is_loopback("spark://127.example.com:7077")
+
+
+def test_lines_come_over_as_they_were(tmp_path: Path) -> None:
+    for name in ("ca", "key"):
+        (tmp_path / name).write_text(name)
+    options = replace(OPTIONS, ca=str(tmp_path / "ca"), key=str(tmp_path / "key"))
+    assert SshOptions.decode([options.encode()]) == options
+    assert Given.decode(options.given().encode()) == Given(plan=OPTIONS.plan, ca="ca", key="key")
 
 
 def test_command_line_holds_no_secret_and_carries_the_brokers_port() -> None:
@@ -156,6 +178,20 @@ def secure_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             server.terminate()
 
 
+def worker_jvm(host: str) -> int:
+    """The JVM of the worker that listens at *host*."""
+    lines = processes("cmdline").items()
+    (found,) = [it for it, line in lines if b"GuardedWorker" in line and host.encode() in line]
+    return found
+
+
+def ancestor(process: int, module: bytes) -> int:
+    """The process above *process* that runs *module*."""
+    while module not in Path(f"/proc/{process}/cmdline").read_bytes():
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    return process
+
+
 @pytest.mark.spark
 def test_workers_of_other_machines_compute_and_leave_nothing(
     secure_shell: Path, tmp_path_factory: pytest.TempPathFactory
@@ -164,11 +200,11 @@ def test_workers_of_other_machines_compute_and_leave_nothing(
     environment = {**os.environ, "PATH": f"{secure_shell}:{os.environ['PATH']}"}
     cluster = Cluster(cluster_python(tmp_path_factory.mktemp("python") / "p"), folder, environment=environment)
     (folder / "app.py").write_text(APPLICATION)
-    before = {it for place in ("/dev/shm", "/tmp") for it in Path(place).glob("redoubt-*")}
     cluster.redoubt("init", ".")
     cluster.redoubt(
         *("cluster", "up", "--workers", "0", "--port", "0", "--cores", "2"),
-        *("--host", "127.0.0.2", "--ssh", "other=127.0.0.3", "--ssh-python", str(cluster.python)),
+        *("--host", "127.0.0.2", "--ssh", "other=127.0.0.3", "--ssh", "other=127.0.0.5"),
+        *("--ssh-python", str(cluster.python)),
     )
     with ExitStack() as stack:
         stack.callback(cluster.redoubt, "cluster", "down")
@@ -190,16 +226,23 @@ def test_workers_of_other_machines_compute_and_leave_nothing(
             with elsewhere.start(*words, log=file) as joined:
                 wait(lambda: "Successfully registered" in log.read_text(), what="registered", process=joined, log=log)
                 assert "worker attested: " in log.read_text()
-                # Each of the two has an executor, since a master spreads an application out.
+                # Each has an executor, since a master spreads an application out.
                 submit = ("submit", "--master", state.master, "--executor-memory", "512m", "app.py")
                 assert "sum 499500" in cluster.redoubt(*submit)
                 assert "executor-app-" in log.read_text()
-                # The only way to the first worker is cut: its machine ends it by itself.
+                # The only way to a worker is cut, and what holds another one is killed: both end by themselves.
+                address = state.master.removeprefix("spark://").encode()
+                own = [it for it in processes("cmdline").values() if address in it]
+                folders = {Path(os.fsdecode(it)) for line in own for it in re.findall(rb"/[\w/]+/redoubt-c-\w+", line)}
+                cut, held = worker_jvm("127.0.0.3"), worker_jvm("127.0.0.5")
                 (first,) = [it for it in state.processes if it.name == "worker-1"]
-                lines = processes("cmdline")
-                (jvm,) = [it for it, line in lines.items() if b"GuardedWorker" in line and b"127.0.0.3" in line]
                 os.kill(first.pid, signal.SIGKILL)
-                wait(lambda: not Path(f"/proc/{jvm}").exists(), what="the end of the worker whose ssh is gone")
+                os.kill(ancestor(held, b"redoubt.spark.cluster.ssh_worker"), signal.SIGKILL)
+                for jvm in (cut, held):
+                    ended = Path(f"/proc/{jvm}")
+                    wait(lambda ended=ended: not ended.exists(), what="the end of a worker that nobody holds")  # type: ignore[misc]
                 joined.send_signal(signal.SIGTERM)
                 assert joined.wait(30) == 128 + signal.SIGTERM
-    assert {it for place in ("/dev/shm", "/tmp") for it in Path(place).glob("redoubt-*")} <= before
+    assert len(folders) == 2 * 3  # of each worker, in memory and on disk
+    remove_leftovers()  # as the next agent does, of what was killed
+    assert [it for it in folders if it.exists()] == []

@@ -7,6 +7,7 @@ stands in its place only satisfies Spark's check that there is one.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from redoubt.errors import OptionRefused, UsageError
+from redoubt.pki.hosts import parse_hosts
 from redoubt.spark.cluster.files import MemberFiles, member_files
 from redoubt.spark.conf import Group, Setting, settings
 from redoubt.spark.conf_merge import merge
@@ -48,9 +50,22 @@ def address_of(master: str) -> tuple[str, int]:
     return ("127.0.0.1" if found[1] in _LOOPBACK else found[1]), int(found[2])
 
 
+def member_host(text: str) -> str:
+    """Return a name or address at which members of a cluster are reached; raises UsageError if Spark takes no such."""
+    (host,) = parse_hosts([text])
+    address_of(f"spark://{host}:0")
+    return host
+
+
 def is_loopback(master: str) -> bool:
     """Return whether *master* is reached on this machine only."""
-    return master.startswith("spark://") and address_of(master)[0].startswith("127.")
+    if not master.startswith("spark://"):
+        return False
+    host, _ = address_of(master)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name: address_of knows that of loopback
+        return False
 
 
 def member_settings(files: MemberFiles) -> tuple[Setting, ...]:

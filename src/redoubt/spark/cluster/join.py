@@ -6,7 +6,10 @@ or does not. What it had in memory and on disk is removed at its end, or by the 
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +27,7 @@ from redoubt.spark.cluster.state import Process, make_folders
 
 WORKER: Final = "worker"
 _LOOK_SECONDS: Final = 0.5
+_PR_SET_PDEATHSIG: Final = 1
 
 #: Hears a role of this machine and what its agent says of it; None when that has ended.
 Told = Callable[[str, Mapping[str, Any] | None], object]
@@ -41,14 +45,21 @@ class WorkerPlan:
     memory: str
     broker: str
     broker_id: str
-    tee: str
-    java_home: str
-    #: Where the simulated machine's key lies.
-    state_home: str
 
 
-def join(plan: WorkerPlan, ca: bytes, *, told: Told, wanted: Callable[[], bool] = lambda: True) -> None:
-    """Run a worker until *wanted* is false; *ca* is what its broker is known by, PEM. Its output goes to stderr.
+def join(
+    plan: WorkerPlan,
+    ca: bytes,
+    *,
+    tee: str,
+    java_home: str,
+    state_home: str,
+    told: Told,
+    wanted: Callable[[], bool] = lambda: True,
+) -> None:
+    """Run a worker until *wanted* is false; it ends with this process. Its output goes to stderr.
+
+    *ca* is what its broker is known by, PEM; *state_home* is where the simulated machine's key lies.
 
     Raises:
         ClusterError: the worker ended by itself.
@@ -60,16 +71,16 @@ def join(plan: WorkerPlan, ca: bytes, *, told: Told, wanted: Callable[[], bool] 
         (memory / "ca.pem").write_bytes(ca)
         agent = AgentOptions(
             python=sys.executable,
-            java_home=plan.java_home,
+            java_home=java_home,
             broker=plan.broker,
             ca=str(memory / "ca.pem"),
             broker_id=plan.broker_id,
-            tee=plan.tee,
+            tee=tee,
             domain=plan.domain,
             memory=str(memory),
             scratch=str(scratch),
             status=str(status),
-            state_home=plan.state_home,
+            state_home=state_home,
         )
         options = WorkerOptions(master=plan.master, host=plan.host, cores=plan.cores, memory=plan.memory, agent=agent)
         child = subprocess.Popen(
@@ -79,6 +90,7 @@ def join(plan: WorkerPlan, ca: bytes, *, told: Told, wanted: Callable[[], bool] 
             stdout=sys.stderr,
             cwd=scratch,
             start_new_session=True,
+            preexec_fn=_end_with(os.getpid()),  # or a killed one would leave a worker whose folders anybody removes
         )
         process = Process.of(WORKER, child.pid)
         try:
@@ -88,6 +100,18 @@ def join(plan: WorkerPlan, ca: bytes, *, told: Told, wanted: Callable[[], bool] 
             child.wait()
     if ended is not None:
         raise ClusterError(f"the worker has ended with status {ended}; what it said is above")
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    """Return what has the kernel end a child with its *parent*; it runs between fork and exec, so it only calls."""
+    prctl = ctypes.CDLL(None).prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask
 
 
 def _watch(child: subprocess.Popen[bytes], status: Path, told: Told, wanted: Callable[[], bool]) -> int | None:

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from redoubt.errors import ClusterError
 from redoubt.limits import CLUSTER_END_SECONDS, CLUSTER_START_SECONDS, MAX_CLUSTER_WORKERS
+from redoubt.spark.cluster.join import WorkerPlan
 from redoubt.spark.cluster.options import (
     MASTER_MODULE,
     WORKER_MODULE,
@@ -147,14 +148,16 @@ def start_others(state: ClusterState, plan: Plan, environment: Mapping[str, str]
         say(f"starting {name} on {other.target}")
         options = SshOptions(
             target=other.target,
-            host=other.host,
             python=plan.others_python,
-            master=state.master,
-            domain=state.domain,
-            cores=state.cores,
-            memory=state.worker_memory,
-            broker=state.agent.broker,
-            broker_id=state.agent.broker_id,
+            plan=WorkerPlan(
+                master=state.master,
+                domain=state.domain,
+                host=other.host,
+                cores=state.cores,
+                memory=state.worker_memory,
+                broker=state.agent.broker,
+                broker_id=state.agent.broker_id,
+            ),
             ca=state.agent.ca,
             key=str(plan.development_key),
             status=state.agent.status,

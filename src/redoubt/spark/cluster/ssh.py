@@ -24,7 +24,8 @@ from redoubt.errors import ClusterRefused, UsageError
 from redoubt.keys.private import replace_private_file
 from redoubt.limits import CLUSTER_END_SECONDS
 from redoubt.pki.spiffe import LABEL
-from redoubt.spark.cluster.join import WORKER
+from redoubt.spark.cluster.conf import member_host
+from redoubt.spark.cluster.join import WORKER, WorkerPlan
 from redoubt.spark.cluster.ssh_worker import Given
 
 _SSH: Final = ("ssh", "-T", *("-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"))
@@ -45,10 +46,9 @@ class SshTarget:
     def parse(cls, text: str) -> SshTarget:
         """Return what ``[USER@]HOST[=ADDRESS]`` names; raises UsageError."""
         target, _, address = text.partition("=")
-        host = address or target.rpartition("@")[2]
-        if target.startswith("-") or not host or any(it.isspace() or not it.isprintable() for it in text):
+        if not target or target.startswith("-") or any(it.isspace() or not it.isprintable() for it in target):
             raise UsageError(f"{text[:64]!r} is not [USER@]HOST[=ADDRESS]")
-        return cls(target=target, host=host)
+        return cls(target=target, host=member_host(address or target.rpartition("@")[2]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +56,9 @@ class SshOptions:
     """What one such process is told."""
 
     target: str
-    host: str
     #: The interpreter there.
     python: str
-    master: str
-    domain: str
-    cores: int
-    memory: str
-    broker: str
-    broker_id: str
+    plan: WorkerPlan
     ca: str
     #: The file with the simulated machine's key.
     key: str
@@ -81,28 +75,20 @@ class SshOptions:
         """Return the options that the one argument is; raises ClusterRefused."""
         try:
             (text,) = arguments
-            return cls(**json.loads(text))
-        except (ValueError, TypeError):
+            found = json.loads(text)
+            return cls(**{**found, "plan": WorkerPlan(**found["plan"])})
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise ClusterRefused("the argument is not what `redoubt cluster` gives") from None
 
     def command(self) -> list[str]:
         """Return ssh's command line, in which nothing is secret."""
-        port = urlsplit(self.broker).port
+        port = urlsplit(self.plan.broker).port
         return [*_SSH, "-R", f"{port}:127.0.0.1:{port}", "--", self.target, shlex.join([self.python, *_OTHER_END])]
 
     def given(self) -> Given:
         """Return what the other machine is told, where no command line shows it."""
-        return Given(
-            master=self.master,
-            domain=self.domain,
-            host=self.host,
-            cores=self.cores,
-            memory=self.memory,
-            broker=self.broker,
-            broker_id=self.broker_id,
-            ca=Path(self.ca).read_text(encoding="ascii"),
-            key=Path(self.key).read_text(encoding="ascii"),
-        )
+        ca, key = (Path(it).read_text(encoding="ascii") for it in (self.ca, self.key))
+        return Given(plan=self.plan, ca=ca, key=key)
 
 
 class Statuses:
@@ -127,7 +113,7 @@ class Statuses:
             path.unlink(missing_ok=True)
             self._roles.discard(role)
         elif isinstance(facts, dict):
-            replace_private_file(path, json.dumps({**facts, "host": self._options.host}, indent=1).encode())
+            replace_private_file(path, json.dumps({**facts, "host": self._options.plan.host}, indent=1).encode())
             self._roles.add(role)
 
     def close(self) -> None:

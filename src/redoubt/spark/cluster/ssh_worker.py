@@ -26,13 +26,7 @@ from redoubt.spark.java import java_home
 class Given:
     """What the first machine sends: addresses, the CA, and the key of the machine that is simulated; both PEM."""
 
-    master: str
-    domain: str
-    host: str
-    cores: int
-    memory: str
-    broker: str
-    broker_id: str
+    plan: WorkerPlan
     ca: str
     key: str
 
@@ -44,8 +38,9 @@ class Given:
     def decode(cls, line: bytes) -> Given:
         """Return what *line* gives; raises ClusterRefused."""
         try:
-            return cls(**json.loads(line))
-        except (ValueError, TypeError):
+            found = json.loads(line)
+            return cls(**{**found, "plan": WorkerPlan(**found["plan"])})
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise ClusterRefused("standard input does not begin with what `redoubt cluster up --ssh` gives") from None
 
 
@@ -57,19 +52,15 @@ def main() -> int:
         threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
         with held(private_memory_folder("redoubt-s-")) as state:
             _simulate(state, given.key.encode())
-            plan = WorkerPlan(
-                master=given.master,
-                domain=given.domain,
-                host=given.host,
-                cores=given.cores,
-                memory=given.memory,
-                broker=given.broker,
-                broker_id=given.broker_id,
+            join(
+                given.plan,
+                given.ca.encode(),
                 tee="simulated",
                 java_home=java_home(),
                 state_home=str(state),
+                told=_tell,
+                wanted=lambda: not ended.is_set(),
             )
-            join(plan, given.ca.encode(), told=_tell, wanted=lambda: not ended.is_set())
     except RedoubtError as error:
         print(error.explain(), file=sys.stderr)
         return int(error.exit_status)

@@ -95,7 +95,7 @@ class ClusterState:
         """Return the file with what a role has said, an executor that was refused or has ended included."""
         executor = _EXECUTOR.fullmatch(role)
         if executor is not None:  # below its worker's temporary files, while that runs
-            files = Path(self.agent.scratch).glob(f"worker-*/*/work/{executor[1]}/{executor[2]}/stderr")
+            files = Path(self.agent.scratch).glob(f"worker-*/*/*/{executor[1]}/{executor[2]}/stderr")
             return next(files, None)
         path = self.logs / f"{role}.log"
         return path if LABEL.fullmatch(role) and path.is_file() else None
